@@ -1,0 +1,21 @@
+"""Every table's contract, by schema and name. A table without a row here cannot be created."""
+
+from __future__ import annotations
+
+from checks.contracts.ach_rejects import AchRejects
+from checks.contracts.base import Contract
+from checks.contracts.enrolments import Autopay, Paperless
+from checks.contracts.imt import Invoices, Postings
+from checks.contracts.payments import Payments
+from checks.contracts.settlements import Settlements
+
+FEEDS: dict[str, type[Contract]] = {
+    "payments": Payments,
+    "settlements": Settlements,
+    "ach_rejects": AchRejects,
+    "autopay": Autopay,
+    "paperless": Paperless,
+}
+IMT: dict[str, type[Contract]] = {"postings": Postings, "invoices": Invoices}
+
+__all__ = ["FEEDS", "IMT", "Contract"]

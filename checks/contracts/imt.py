@@ -1,0 +1,56 @@
+"""Contracts of the IMT side: files that `icflows load` reads (CSV or Parquet)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from checks.contracts.base import Contract, Money, Timestamp, field, reference
+
+KINDS = ["PAYMENT", "REVERSAL", "REFUND", "SUSPENSE", "TRANSFER"]
+
+
+class Postings(Contract):
+    posting_id: str = field("IMT's id of the posting; key", str_length={"min_value": 1, "max_value": 64})
+    system: str = field("MIPS_APPS or SPECTRUM", isin=["MIPS_APPS", "SPECTRUM"])
+    payment_guid: str = field("IC's id of the payment, if IMT kept it", nullable=True)
+    processor_reference: str = field("the processor's id, if IMT kept it", nullable=True)
+    account_number: str = reference("account, leading zeros kept")
+    policy_number: str = field("policy", nullable=True)
+    invoice_number: str = reference("invoice", nullable=True)
+    amount: Money = field("signed: money in is positive, a reversal negative", unit="USD")
+    kind: str = field("PAYMENT, REVERSAL, REFUND, SUSPENSE or TRANSFER", isin=KINDS)
+    reason: str = field("NSF, DUPLICATE, ...", nullable=True)
+    origin: str = field("IC, CLOUDSTORE, LOCKBOX or OTHER", isin=["IC", "CLOUDSTORE", "LOCKBOX", "OTHER"])
+    status: str = field("POSTED or REFUSED", isin=["POSTED", "REFUSED"])
+    posted_at: Timestamp = field("when IMT booked it", unit="UTC")
+    effective_date: pl.Date = field("date it counts from")
+    batch: str = field("IMT's batch", nullable=True)
+    posted_by: str = field("user or job", nullable=True)
+    reverses_posting_id: str = field("the posting that this one takes back", nullable=True)
+
+    @pa.dataframe_check
+    def sign_follows_kind(cls, data: Any) -> pl.LazyFrame:
+        """PAYMENT and SUSPENSE bring money in, REVERSAL and REFUND take it out."""
+        brings_in = pl.col("kind").is_in(["PAYMENT", "SUSPENSE"])
+        takes_out = pl.col("kind").is_in(["REVERSAL", "REFUND"])
+        wrong = (brings_in & (pl.col("amount") < 0)) | (takes_out & (pl.col("amount") > 0))
+        return data.lazyframe.select(~wrong)
+
+
+class Invoices(Contract):
+    invoice_number: str = reference("invoice; key")
+    account_number: str = reference("account, leading zeros kept")
+    policy_number: str = field("policy", nullable=True)
+    invoice_type_id: str = field("IC's id of the invoice type", nullable=True)
+    invoice_date: pl.Date = field("issued on")
+    due_date: pl.Date = field("due on", nullable=True)
+    total_amount_due: Money = field("billed", unit="USD", ge=0)
+    balance_due: Money = field("still owed", unit="USD")
+    minimum_amount_due: Money = field("least that may be paid", nullable=True, unit="USD")
+    status: str = field("OPEN, PAID, SUPERSEDED or CANCELLED", isin=["OPEN", "PAID", "SUPERSEDED", "CANCELLED"])
+    replaces_invoice_number: str = reference("invoice that this one replaces", nullable=True)
+    autopay_collection_date: pl.Date = field("day of the draw", nullable=True)
+    updated_at: Timestamp = field("last change at IMT", unit="UTC")

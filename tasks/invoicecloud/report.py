@@ -1,0 +1,160 @@
+"""A proven body → one typed frame of its contract, rows that could not be read, and warnings.
+
+bytes → Arrow (xml2arrow, in Rust, GIL released) → Polars. The strict proof of `body` runs beside it
+on the second core; no row leaves this module before the proof is through and the row counts agree.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import xml2arrow
+from xml2arrow.exceptions import Xml2ArrowError
+
+from checks.contracts import FEEDS
+from checks.describe import polars_schema
+from tasks.errors import BadAnswer, ControlTotalError, SchemaDrift
+from tasks.invoicecloud import body, envelope
+from tasks.invoicecloud.catalogue import FeedSpec, Form
+from tasks.invoicecloud.read import reading
+
+# What an inline schema may declare for a column that is read as money, a time, a flag, a number.
+_TYPES = {
+    "money": {"decimal", "double", "float", "int", "long", "short"},
+    "int": {"int", "long", "short", "unsignedByte", "byte", "unsignedInt", "decimal"},
+    "bool": {"boolean"},
+    "not_bool": {"boolean"},
+    "gmt": {"dateTime"},
+    "offset": {"dateTime"},
+    "zone": {"dateTime"},
+    "date": {"dateTime", "date"},
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One answer, read. `rows` has the contract's columns and row_no; `unread` raw text, reasons, row_no."""
+
+    rows: pl.DataFrame
+    unread: pl.DataFrame
+    raw: pl.DataFrame
+    rows_in: int
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_report(path: Path, feed: FeedSpec, form: Form, zone: str) -> Report:
+    """Reads the body at `path`. Raises BadAnswer, SchemaDrift, … ; nothing of a bad body is returned."""
+    spec = feed.forms[form]
+    row_element = spec.rows.split("/")[-1]
+    with ThreadPoolExecutor(1) as beside:
+        proof = beside.submit(body.prove, path, row_element)
+        try:
+            raw: pl.DataFrame | None = _columns(path, feed, form)
+        except Xml2ArrowError:
+            raw = None  # the proof says better what is wrong, and may have cleaned the body
+        proven = proof.result()
+    if raw is None or proven.path != path:
+        raw = _parsed_again(proven, feed, form)
+    head = envelope.read_head(proven.path, spec)
+    if raw.height != proven.rows:
+        raise ControlTotalError(f"the bytes hold {proven.rows} rows, {raw.height} were parsed", reason="row_count")
+    warnings = _drift(head, feed, form, raw)
+    if proven.replaced_references:
+        warnings.append(f"{proven.replaced_references} illegal character references replaced by U+FFFD")
+    rows, unread, more = _typed(raw, feed, zone)
+    return Report(rows, unread, raw, raw.height, warnings + more)
+
+
+def _parsed_again(proven: body.Proven, feed: FeedSpec, form: Form) -> pl.DataFrame:
+    try:
+        return _columns(proven.path, feed, form)
+    except Xml2ArrowError as error:
+        raise BadAnswer(f"the report cannot be read as columns ({type(error).__name__})", reason="malformed") from None
+
+
+def _columns(path: Path, feed: FeedSpec, form: Form) -> pl.DataFrame:
+    sources = tuple(dict.fromkeys(column.source for column in feed.columns.values()))
+    spec = feed.forms[form]
+    batch = _parser(spec.operation, spec.rows, sources).parse(path)["rows"]
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+@cache
+def _parser(operation: str, rows: str, sources: tuple[str, ...]) -> xml2arrow.XmlToArrowParser:
+    """xml2arrow reads its configuration from a file only; every column is text, its paths carry no prefixes."""
+    *parents, row = [f"{operation}Response", f"{operation}Result", *rows.split("/")]
+    table = "/Envelope/Body/" + "/".join(parents)
+    fields = [
+        f"      - {{name: '{name}', xml_path: '{table}/{row}/{envelope.xml_name(name)}', data_type: Utf8, nullable: true}}"
+        for name in sources
+    ]
+    config = "\n".join(["tables:", "  - name: rows", f"    xml_path: {table}", "    levels: []", "    fields:", *fields])
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        file.write(config + "\n")
+        file.flush()
+        return xml2arrow.XmlToArrowParser(file.name)
+
+
+def _drift(head: envelope.Head, feed: FeedSpec, form: Form, raw: pl.DataFrame) -> list[str]:
+    """Refuses a removed, renamed or retyped column; warns of a new one (its bytes stay in the archive)."""
+    mapped = {envelope.xml_name(column.source): column for column in feed.columns.values()}
+    table = head.tables.get(feed.forms[form].rows.split("/")[-1])
+    present = set(table) if table is not None else set(head.first_row_elements)
+    if table is not None:
+        gone = [name for name, column in mapped.items() if column.required and name not in table]
+        retyped = [
+            f"{name} (now {table[name]})"
+            for name, column in mapped.items()
+            if table.get(name) and column.read in _TYPES and table[name] not in _TYPES[column.read]
+        ]
+    else:
+        required = [column.source for column in feed.columns.values() if column.required]
+        gone = [name for name in required if raw.height and raw[name].null_count() == raw.height]
+        retyped = []
+    if gone or retyped:
+        parts = [f"missing: {', '.join(gone)}"] * bool(gone) + [f"other type: {', '.join(retyped)}"] * bool(retyped)
+        new = sorted(present - set(mapped))
+        hint = f"; new and unknown: {', '.join(new)}" if new else ""
+        raise SchemaDrift(f"columns have changed: {'; '.join(parts)}{hint}")
+    return [f"new column {name}: not loaded, kept in the archive" for name in sorted(present - set(mapped))]
+
+
+def _typed(raw: pl.DataFrame, feed: FeedSpec, zone: str) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    schema = polars_schema(FEEDS[feed.name])
+    readings = {name: reading(column, schema[name], zone) for name, column in feed.columns.items()}
+    values = [
+        readings[name].value.alias(name) if name in readings else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+    flags = [r.bad.alias(f"bad:{name}") for name, r in readings.items() if r.bad is not None]
+    typed = raw.with_row_index("row_no", offset=1).select(pl.col("row_no").cast(pl.Int64), *values, *flags)
+    warnings = _unknown_codes(raw, feed)
+    any_bad = pl.any_horizontal([flag.meta.output_name() for flag in flags])
+    bad = typed.filter(any_bad)
+    rows = (typed.filter(~any_bad) if bad.height else typed).select("row_no", *schema)
+    words = {name: f"{feed.columns[name].source} {r.words}" for name, r in readings.items() if r.bad is not None}
+    reasons = pl.concat_list(
+        [pl.when(pl.col(f"bad:{name}")).then(pl.lit(text)) for name, text in words.items()]
+    ).list.drop_nulls()
+    return rows, bad.select("row_no", reasons=reasons), warnings
+
+
+def _unknown_codes(raw: pl.DataFrame, feed: FeedSpec) -> list[str]:
+    warnings = []
+    for name, column in feed.columns.items():
+        if column.read == "code" and column.codes:
+            values = raw[column.source].str.strip_chars()
+            unknown = values.unique().drop_nulls().to_list()
+            strange = sorted(set(unknown) - set(column.codes))
+            if strange:
+                count = values.is_in(strange).sum()
+                shown = ", ".join(repr(code[:20]) for code in strange[:5])
+                warnings.append(f"{name}: {count} rows with an unknown code, kept as sent: {shown}")
+    return warnings

@@ -1,0 +1,97 @@
+"""The tables of a staging file, made from the contracts. No column is written down twice."""
+
+from __future__ import annotations
+
+import duckdb
+
+from checks.contracts import FEEDS, IMT, Contract
+from checks.describe import columns
+from tasks.staging.query import scalar
+
+# Every versioned row: where it came from, when it was first and last seen, which version it is.
+# first_seen_at is the key's first sight, version_seen_at this version's.
+LINEAGE = {
+    "source_form": "VARCHAR NOT NULL",
+    "poll_id": "VARCHAR NOT NULL",
+    "row_no": "BIGINT NOT NULL",
+    "first_seen_at": "TIMESTAMPTZ NOT NULL",
+    "version_seen_at": "TIMESTAMPTZ NOT NULL",
+    "last_seen_at": "TIMESTAMPTZ NOT NULL",
+    "version": "INTEGER NOT NULL",
+    "present": "BOOLEAN NOT NULL",
+    "is_current": "BOOLEAN NOT NULL",
+}
+_SCHEMAS = ("poll", "feed", "quarantine", "imt", "recon", "outbox", "check")
+
+POLL_RUNS = {
+    "poll_id": "VARCHAR PRIMARY KEY",
+    "feed": "VARCHAR NOT NULL",
+    "form": "VARCHAR NOT NULL",
+    "operation": "VARCHAR NOT NULL",
+    "window_from": "TIMESTAMPTZ",
+    "window_to": "TIMESTAMPTZ",
+    "covered_to": "TIMESTAMPTZ",
+    "requested_at": "TIMESTAMPTZ NOT NULL",
+    "finished_at": "TIMESTAMPTZ NOT NULL",
+    "status": "VARCHAR NOT NULL",
+    "reason": "VARCHAR",
+    "message": "VARCHAR",
+    "http_status": "INTEGER",
+    "rows_in": "BIGINT NOT NULL",
+    "rows_new": "BIGINT NOT NULL",
+    "rows_unchanged": "BIGINT NOT NULL",
+    "rows_amended": "BIGINT NOT NULL",
+    "rows_duplicate": "BIGINT NOT NULL",
+    "rows_quarantined": "BIGINT NOT NULL",
+    "rows_gone": "BIGINT NOT NULL",
+    "sum_in": "DECIMAL(18,2)",
+    "sha256": "VARCHAR",
+    "bytes": "BIGINT NOT NULL",
+    "duration_ms": "BIGINT NOT NULL",
+}
+_QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
+    reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,
+    last_seen_at TIMESTAMPTZ NOT NULL, times_seen INTEGER NOT NULL, released_at TIMESTAMPTZ"""
+_FIXED = {
+    "poll.runs": ", ".join(f"{name} {kind}" for name, kind in POLL_RUNS.items()),
+    "poll.loads": "load_id VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, loaded_at TIMESTAMPTZ NOT NULL",
+    "poll.watermarks": "feed VARCHAR PRIMARY KEY, watermark TIMESTAMPTZ NOT NULL, poll_id VARCHAR NOT NULL",
+    "check.results": """poll_id VARCHAR NOT NULL, subject VARCHAR NOT NULL, check_name VARCHAR NOT NULL,
+        status VARCHAR NOT NULL, rows BIGINT NOT NULL, detail VARCHAR, checked_at TIMESTAMPTZ NOT NULL""",
+    "check.alerts": """alert_id VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL,
+        severity VARCHAR NOT NULL, title VARCHAR NOT NULL, body VARCHAR NOT NULL, raised_at TIMESTAMPTZ NOT NULL,
+        times INTEGER NOT NULL, last_raised_at TIMESTAMPTZ NOT NULL, tries INTEGER NOT NULL, sent_at TIMESTAMPTZ,
+        cleared_at TIMESTAMPTZ""",
+}
+
+
+def versioned_ddl(schema: str, table: str, contract: type[Contract]) -> list[str]:
+    """CREATE statements of a versions table and of the view on its current rows."""
+    parts = [f'"{c.name}" {c.sql_type}{"" if c.nullable else " NOT NULL"}' for c in columns(contract)]
+    parts += [f"{name} {kind}" for name, kind in LINEAGE.items()]
+    names = ", ".join(f'"{c.name}"' for c in columns(contract))
+    return [
+        f"CREATE TABLE IF NOT EXISTS {schema}.{table}_versions ({', '.join(parts)})",
+        f"CREATE VIEW IF NOT EXISTS {schema}.{table} AS SELECT {names}, source_form, poll_id, row_no, "
+        f"first_seen_at, last_seen_at, version FROM {schema}.{table}_versions WHERE is_current AND present",
+        f"CREATE TABLE IF NOT EXISTS quarantine.{table} ({_QUARANTINE})",
+    ]
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates what is missing; cheap when all is there."""
+    if scalar(connection, "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'check' AND table_name = 'alerts'"):
+        return
+    connection.begin()
+    for schema in _SCHEMAS:
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    for table, contract in FEEDS.items():
+        for statement in versioned_ddl("feed", table, contract):
+            connection.execute(statement)
+    for table, contract in IMT.items():
+        for statement in versioned_ddl("imt", table, contract):
+            connection.execute(statement)
+    for name, columns_sql in _FIXED.items():
+        schema, table = name.split(".")
+        connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" ({columns_sql})')
+    connection.commit()

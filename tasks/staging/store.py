@@ -1,0 +1,137 @@
+"""One DuckDB file per biller, one writer at a time, and a journal that remembers what was acknowledged.
+
+DuckDB drops a torn WAL tail without a word, so each load is checkpointed and then written to
+<biller>.journal.jsonl, outside of DuckDB. When the file is opened, the two are compared: a load that
+was acknowledged but is not in the file is damage (cure: `icflows replay`); a load that is in the file
+but was not acknowledged (killed in between) is acknowledged now. poll.runs decides, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from tasks.errors import StagingBusy, StagingDamaged
+from tasks.staging.schema import create_tables
+
+STORAGE_VERSION = "v1.4.0"  # read by DuckDB 1.4 and up
+_JOURNAL_TAIL = 500
+_CONFIG = {
+    "python_enable_replacements": "false",  # an unknown table name must not read a Python variable
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+
+
+class Staging:
+    """The staging file of one biller below `root`."""
+
+    def __init__(self, root: Path, biller: str, lock_timeout: float = 60.0) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.biller = biller
+        self.root = root
+        self.path = root / f"{biller}.duckdb"
+        self.journal = root / f"{biller}.journal.jsonl"
+        self._holder = root / f"{biller}.holder"
+        self._timeout = lock_timeout
+        self._lock = FileLock(root / f"{biller}.lock")
+
+    @contextmanager
+    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection under the lock, tables there. Raises StagingBusy, StagingDamaged."""
+        with self._locked():
+            connection = self._connect()
+            try:
+                create_tables(connection)
+                self._compare(connection)
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def transaction(self, load_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One load: begin, the caller's work, commit, checkpoint, acknowledge in the journal."""
+        with self.open() as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+            connection.execute("CHECKPOINT")
+            self._acknowledge([load_id])
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self._lock.acquire(timeout=self._timeout)
+        except Timeout:
+            raise StagingBusy(
+                f"staging of {self.biller} is in use by {self._holder_words()}; waited {self._timeout:g} s"
+            ) from None
+        try:
+            self._holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})")
+            yield
+        finally:
+            self._lock.release()
+
+    def _holder_words(self) -> str:
+        try:
+            return self._holder.read_text()
+        except OSError:
+            return "another process"
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(":memory:", config=_CONFIG)
+        connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
+        quoted = str(self.path).replace("'", "''")
+        try:
+            connection.execute(f"ATTACH '{quoted}' AS staging (STORAGE_VERSION '{STORAGE_VERSION}')")
+        except duckdb.Error as error:
+            connection.close()
+            if "lock" in str(error):
+                raise StagingBusy(f"{self.path.name} is open in another program: {_pid(str(error))}") from None
+            raise StagingDamaged(
+                f"{self.path} cannot be opened ({type(error).__name__}); rebuild it: icflows replay --biller {self.biller}"
+            ) from None
+        connection.execute("USE staging")
+        return connection
+
+    def _compare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        acknowledged = self._acknowledged()
+        held = {row[0] for row in connection.execute("SELECT load_id FROM poll.loads").fetchall()}
+        lost = [load_id for load_id in acknowledged if load_id not in held]
+        if lost:
+            raise StagingDamaged(
+                f"{len(lost)} acknowledged loads are missing from {self.path.name} (first: {lost[0]}); "
+                f"rebuild it from the archive: icflows replay --biller {self.biller}"
+            )
+        known = set(acknowledged)
+        self._acknowledge(sorted(held - known))
+
+    def _acknowledged(self) -> list[str]:
+        if not self.journal.exists():
+            return []
+        lines = self.journal.read_text("utf-8").splitlines()
+        return [json.loads(line)["load_id"] for line in lines if line.endswith("}")]
+
+    def _acknowledge(self, load_ids: list[str]) -> None:
+        if not load_ids:
+            return
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"load_id": load_id}) + "\n" for load_id in load_ids)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _pid(message: str) -> str:
+    start = message.find("(PID")
+    return message[start : message.find(")", start) + 1] if start >= 0 else "unknown process"

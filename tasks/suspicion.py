@@ -1,0 +1,105 @@
+"""Judges a well-formed answer that may still lie: too little, too old, or the same as before.
+
+A suspect window stages what it has (true rows do no harm) but advances no watermark, lets no row be
+called missing, and raises one alert. Rules: domain.md B37; reliability.md 2a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from tasks.archive import Poll
+from tasks.invoicecloud.catalogue import FeedSpec
+from tasks.staging import polls
+from tasks.staging.merge import Target
+from tasks.staging.query import scalar
+
+_HISTORY = 3
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Why an answer is not believed."""
+
+    reason: str
+    message: str
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
+) -> Suspicion | None:
+    """The first rule that the answer breaks, or None. `rows`: contract columns of all readable rows."""
+    rules = (_shrunk, _empty, _repeated, _rows_gone)
+    return next((found for rule in rules if (found := rule(connection, feed, target, poll, rows, rows_in))), None)
+
+
+def _shrunk(
+    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
+) -> Suspicion | None:
+    """A list of customers that lost most of its rows overnight is a half answer, not an exodus."""
+    history = polls.ok_row_counts(connection, feed.name)
+    if feed.kind != "snapshot" or not history or not rows_in or rows_in >= feed.shrink_limit * history[0]:
+        return None
+    return Suspicion("shrunk", f"{rows_in} rows, the last complete list had {history[0]}")
+
+
+def _empty(
+    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
+) -> Suspicion | None:
+    """An empty report where there was never an empty one."""
+    if rows_in or feed.empty == "allowed":
+        return None
+    history: Sequence[int] = polls.ok_row_counts(connection, feed.name)
+    enough = 1 if feed.kind == "snapshot" else _HISTORY
+    if len(history) < enough or min(history) == 0:
+        return None
+    return Suspicion("empty_unexpected", f"the report is empty; none of the last {len(history)} was")
+
+
+def _repeated(
+    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
+) -> Suspicion | None:
+    """The same bytes for another window are honest only if all rows lie in both windows."""
+    if feed.kind != "window" or not rows_in or poll.window_from is None or poll.window_to is None:
+        return None
+    earlier: Any = polls.earlier_same_bytes(connection, poll)
+    if earlier is None:
+        return None
+    start, end = max(poll.window_from, earlier["window_from"]), min(poll.window_to, earlier["window_to"])
+    instant = rows[feed.watermark_column].cast(pl.Datetime("us", "UTC") if feed.clock == "utc" else pl.Datetime("us"))
+    instant = instant if feed.clock == "utc" else instant.dt.replace_time_zone("UTC")
+    if instant.is_between(start, end, closed="left").all():
+        return None
+    return Suspicion("repeated_bytes", f"the same bytes as poll {earlier['poll_id']}, which asked for another window")
+
+
+def _rows_gone(
+    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, poll: Poll, rows: pl.DataFrame, _: int
+) -> Suspicion | None:
+    """Rows known from before that lie in this window must be in the answer again (overlap)."""
+    if feed.kind != "window" or poll.window_from is None or poll.window_to is None:
+        return None
+    connection.register("answer", rows.select(target.key))
+    same = " AND ".join(f'a."{name}" IS NOT DISTINCT FROM c."{name}"' for name in target.key)
+    bound = "TIMESTAMPTZ" if feed.clock == "utc" else "DATE"
+    missing = scalar(
+        connection,
+        f"""SELECT count(*) FROM {target.versions} c
+            WHERE c.is_current AND c.present
+              AND c."{feed.watermark_column}" >= $1::{bound} AND c."{feed.watermark_column}" < $2::{bound}
+              AND NOT EXISTS (SELECT 1 FROM answer a WHERE {same})""",
+        [_bound(feed, poll.window_from), _bound(feed, poll.window_to)],
+    )
+    connection.unregister("answer")
+    if not missing:
+        return None
+    return Suspicion("rows_gone", f"{missing} rows seen before in this window are missing from the answer")
+
+
+def _bound(feed: FeedSpec, instant: Any) -> Any:
+    return instant if feed.clock == "utc" else instant.date()
