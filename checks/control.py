@@ -29,7 +29,8 @@ def total(frame: pl.DataFrame, amount_column: str) -> Total:
     """Count and exact sum of `frame`."""
     if not amount_column or not frame.height:
         return Total(frame.height)
-    return Total(frame.height, frame[amount_column].cast(pl.Decimal(38, 2)).sum() or ZERO)
+    exact = frame.select(pl.col(amount_column).cast(pl.Decimal(38, 2)).sum()).item()
+    return Total(frame.height, Decimal(exact or ZERO))
 
 
 def must_balance(what: str, came_in: Total, **parts: Total) -> None:

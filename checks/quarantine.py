@@ -22,7 +22,7 @@ _WORDS = {
     "greater_than": "is below the least that is allowed",
     "less_than_or_equal_to": "is above the most that is allowed",
 }
-REASONS = {"row_no": pl.Int64, "reasons": pl.List(pl.String)}
+REASONS = pl.Schema([("row_no", pl.Int64()), ("reasons", pl.List(pl.String))])
 
 
 class ShapeError(ValueError):
@@ -93,6 +93,8 @@ def _one_per_key(frame: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.
     clash = pl.len().over(key) > 1
     clashing = once.filter(clash).select("row_no")
     reasons = clashing.with_columns(
-        reasons=pl.lit([f"the same {' + '.join(key)} appears with different content"], dtype=pl.List(pl.String))
+        reasons=pl.lit(
+            [f"the same {' + '.join(key)} appears with different content"], dtype=pl.List(pl.String)
+        )
     )
     return once.filter(~clash), reasons, frame.height - once.height

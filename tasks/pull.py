@@ -15,7 +15,14 @@ from decimal import Decimal
 from checks.contracts import FEEDS
 from checks.quarantine import ShapeError
 from tasks.archive import Archive, Poll, new_poll_id
-from tasks.errors import BadAnswer, ControlTotalError, IcflowsError, RequestRefused, SchemaDrift, SettingsError
+from tasks.errors import (
+    BadAnswer,
+    ControlTotalError,
+    IcflowsError,
+    RequestRefused,
+    SchemaDrift,
+    SettingsError,
+)
 from tasks.invoicecloud.catalogue import FeedSpec, Form
 from tasks.invoicecloud.client import ReportClient
 from tasks.invoicecloud.report import Report, read_report

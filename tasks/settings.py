@@ -127,7 +127,11 @@ class Settings(BaseSettings):
     """All of icflows.toml. Environment variables ICFLOWS__SECTION__KEY win over the file."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="ICFLOWS__", env_nested_delimiter="__", nested_model_default_partial_update=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="ICFLOWS__",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
     file: Path
     storage: Storage = Storage()
@@ -136,8 +140,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file; no .env files, no secret folders."""
         return env_settings, init_settings
 
     @field_validator("billers")
@@ -145,13 +155,17 @@ class Settings(BaseSettings):
     def _names(cls, billers: dict[str, Biller]) -> dict[str, Biller]:
         for name in billers:
             if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
-                raise ValueError(f"'{name}': a biller's name is lower case letters, digits and dashes (it names files)")
+                raise ValueError(
+                    f"'{name}': a biller's name is lower case letters, digits and dashes (it names files)"
+                )
         return billers
 
     def biller(self, name: str) -> Biller:
         """The biller called `name`; SettingsError lists the known ones."""
         if name not in self.billers:
-            raise SettingsError(f"there is no biller '{name}' in {self.file}; known: {', '.join(sorted(self.billers))}")
+            raise SettingsError(
+                f"there is no biller '{name}' in {self.file}; known: {', '.join(sorted(self.billers))}"
+            )
         return self.billers[name]
 
     def feed(self, biller: str, feed: str) -> FeedSpec:
@@ -189,7 +203,9 @@ def load_settings(file: Path | str | None = None) -> Settings:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"no settings file at {path}; write one (README, Settings) or name it with --config") from None
+        raise SettingsError(
+            f"no settings file at {path}; write one (README, Settings) or name it with --config"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
     try:

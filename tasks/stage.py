@@ -19,7 +19,7 @@ from tasks.staging import aside, polls
 from tasks.staging.merge import Merged, Target, merge
 from tasks.staging.query import frame, scalar
 from tasks.staging.store import Staging
-from tasks.suspicion import Suspicion, judge
+from tasks.suspicion import Case, Suspicion, judge
 
 # Answers that were well-formed HTTP but said no: the feed is suspect, not broken.
 _SUSPECT_REASONS = {"success_false", "error_table"}
@@ -48,23 +48,29 @@ def stage_report(staging: Staging, poll: Poll, feed: FeedSpec, target: Target, r
     with staging.transaction(poll.poll_id) as connection:
         if polls.is_loaded(connection, poll.poll_id):
             return _again(connection, poll)
-        suspicion = judge(connection, feed, target, poll, report.rows, report.rows_in)
+        case = Case(connection, feed, target, poll, report.rows, report.rows_in)
+        suspicion = judge(case) if feed.forms else None
         merged = merge(
             connection, target, parts.good, poll_id=poll.poll_id, form=poll.form, seen_at=poll.requested_at,
-            complete_snapshot=feed.kind == "snapshot" and suspicion is None and not bad.height,
+            complete_snapshot=_is_complete_list(feed) and suspicion is None and not bad.height,
         )  # fmt: skip
         _quarantine(connection, feed, target, report, parts, bad, poll)
         counts = _balanced(report, parts, bad, merged, feed)
         staged = _judged(poll, suspicion, counts, bad, report)
-        _record(connection, feed, poll, staged, report)
+        _record(connection, feed, poll, staged)
     return staged
+
+
+def _is_complete_list(feed: FeedSpec) -> bool:
+    """IC's customer lists are whole each time; files from IMT (no wire form) are events."""
+    return feed.kind == "snapshot" and bool(feed.forms)
 
 
 def _quarantine(
     connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, report: Report, parts: Split,
     bad: pl.DataFrame, poll: Poll,
 ) -> None:  # fmt: skip
-    sources = [feed.columns[name].source for name in target.key if name in feed.columns]
+    sources = [feed.columns[name].source if name in feed.columns else name for name in target.key]
     held = scalar(connection, f"SELECT count(*) FROM quarantine.{target.table} WHERE released_at IS NULL")
     if not bad.height and not held:
         return
@@ -76,7 +82,9 @@ def _quarantine(
         aside.set_aside(connection, target.table, raw, bad, poll.poll_id, poll.requested_at)
 
 
-def _balanced(report: Report, parts: Split, bad: pl.DataFrame, merged: Merged, feed: FeedSpec) -> polls.Counts:
+def _balanced(
+    report: Report, parts: Split, bad: pl.DataFrame, merged: Merged, feed: FeedSpec
+) -> polls.Counts:
     amount = feed.amount_column
     came_in = total(report.rows, amount)
     set_aside_rows = report.rows.join(parts.bad.select("row_no"), on="row_no", how="semi")
@@ -102,7 +110,9 @@ def _balanced(report: Report, parts: Split, bad: pl.DataFrame, merged: Merged, f
 def _judged(
     poll: Poll, suspicion: Suspicion | None, counts: polls.Counts, bad: pl.DataFrame, report: Report
 ) -> Staged:
-    listed = bad.select(pl.col("reasons").explode()).to_series().value_counts(sort=True) if bad.height else None
+    listed = (
+        bad.select(pl.col("reasons").explode()).to_series().value_counts(sort=True) if bad.height else None
+    )
     reasons = dict(listed.iter_rows()) if listed is not None else {}
     warnings = [*report.warnings, *_skew(poll)]
     if suspicion:
@@ -125,7 +135,7 @@ def covered_to(feed: FeedSpec, poll: Poll) -> datetime | None:
     return min(poll.window_to, min(clock, poll.requested_at) - feed.lag)
 
 
-def _record(connection: duckdb.DuckDBPyConnection, feed: FeedSpec, poll: Poll, staged: Staged, report: Report) -> None:
+def _record(connection: duckdb.DuckDBPyConnection, feed: FeedSpec, poll: Poll, staged: Staged) -> None:
     reached = covered_to(feed, poll) if staged.status == "ok" else None
     if reached is not None and (poll.window_from is None or reached > poll.window_from):
         polls.advance_watermark(connection, poll, reached)
@@ -166,7 +176,13 @@ def record_failure(staging: Staging, poll: Poll, error: IcflowsError) -> None:
             return
         message = str(error)
         polls.record_run(
-            connection, poll, polls.Counts(), status=status, reason=error.reason, message=message, covered_to=None
+            connection,
+            poll,
+            polls.Counts(),
+            status=status,
+            reason=error.reason,
+            message=message,
+            covered_to=None,
         )
         lines = pl.DataFrame(
             {"check_name": ["answer"], "status": ["fail"], "rows": [0], "detail": [message]},

@@ -23,6 +23,18 @@ _HISTORY = 3
 
 
 @dataclass(frozen=True)
+class Case:
+    """What is judged. `rows`: contract columns of all readable rows of the answer; `rows_in`: all its rows."""
+
+    connection: duckdb.DuckDBPyConnection
+    feed: FeedSpec
+    target: Target
+    poll: Poll
+    rows: pl.DataFrame
+    rows_in: int
+
+
+@dataclass(frozen=True)
 class Suspicion:
     """Why an answer is not believed."""
 
@@ -30,72 +42,69 @@ class Suspicion:
     message: str
 
 
-def judge(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
-) -> Suspicion | None:
-    """The first rule that the answer breaks, or None. `rows`: contract columns of all readable rows."""
+def judge(case: Case) -> Suspicion | None:
+    """The first rule that the answer breaks, or None."""
     rules = (_shrunk, _empty, _repeated, _rows_gone)
-    return next((found for rule in rules if (found := rule(connection, feed, target, poll, rows, rows_in))), None)
+    return next((found for rule in rules if (found := rule(case))), None)
 
 
-def _shrunk(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
-) -> Suspicion | None:
+def _shrunk(case: Case) -> Suspicion | None:
     """A list of customers that lost most of its rows overnight is a half answer, not an exodus."""
-    history = polls.ok_row_counts(connection, feed.name)
-    if feed.kind != "snapshot" or not history or not rows_in or rows_in >= feed.shrink_limit * history[0]:
+    history = polls.ok_row_counts(case.connection, case.feed.name)
+    if case.feed.kind != "snapshot" or not history or not case.rows_in:
         return None
-    return Suspicion("shrunk", f"{rows_in} rows, the last complete list had {history[0]}")
+    if case.rows_in >= case.feed.shrink_limit * history[0]:
+        return None
+    return Suspicion("shrunk", f"{case.rows_in} rows, the last complete list had {history[0]}")
 
 
-def _empty(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
-) -> Suspicion | None:
+def _empty(case: Case) -> Suspicion | None:
     """An empty report where there was never an empty one."""
-    if rows_in or feed.empty == "allowed":
+    if case.rows_in or case.feed.empty == "allowed":
         return None
-    history: Sequence[int] = polls.ok_row_counts(connection, feed.name)
-    enough = 1 if feed.kind == "snapshot" else _HISTORY
+    history: Sequence[int] = polls.ok_row_counts(case.connection, case.feed.name)
+    enough = 1 if case.feed.kind == "snapshot" else _HISTORY
     if len(history) < enough or min(history) == 0:
         return None
     return Suspicion("empty_unexpected", f"the report is empty; none of the last {len(history)} was")
 
 
-def _repeated(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, _: Target, poll: Poll, rows: pl.DataFrame, rows_in: int
-) -> Suspicion | None:
+def _repeated(case: Case) -> Suspicion | None:
     """The same bytes for another window are honest only if all rows lie in both windows."""
-    if feed.kind != "window" or not rows_in or poll.window_from is None or poll.window_to is None:
+    feed, poll = case.feed, case.poll
+    if feed.kind != "window" or not case.rows_in or poll.window_from is None or poll.window_to is None:
         return None
-    earlier: Any = polls.earlier_same_bytes(connection, poll)
+    earlier: Any = polls.earlier_same_bytes(case.connection, poll)
     if earlier is None:
         return None
     start, end = max(poll.window_from, earlier["window_from"]), min(poll.window_to, earlier["window_to"])
-    instant = rows[feed.watermark_column].cast(pl.Datetime("us", "UTC") if feed.clock == "utc" else pl.Datetime("us"))
-    instant = instant if feed.clock == "utc" else instant.dt.replace_time_zone("UTC")
-    if instant.is_between(start, end, closed="left").all():
+    moments = case.rows[feed.watermark_column]
+    if feed.clock == "date":
+        moments = moments.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if moments.is_between(start, end, closed="left").all():
         return None
-    return Suspicion("repeated_bytes", f"the same bytes as poll {earlier['poll_id']}, which asked for another window")
+    return Suspicion(
+        "repeated_bytes", f"the same bytes as poll {earlier['poll_id']}, which asked for another window"
+    )
 
 
-def _rows_gone(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, poll: Poll, rows: pl.DataFrame, _: int
-) -> Suspicion | None:
+def _rows_gone(case: Case) -> Suspicion | None:
     """Rows known from before that lie in this window must be in the answer again (overlap)."""
+    feed, poll, target = case.feed, case.poll, case.target
     if feed.kind != "window" or poll.window_from is None or poll.window_to is None:
         return None
-    connection.register("answer", rows.select(target.key))
+    case.connection.register("answer", case.rows.select(target.key))
     same = " AND ".join(f'a."{name}" IS NOT DISTINCT FROM c."{name}"' for name in target.key)
     bound = "TIMESTAMPTZ" if feed.clock == "utc" else "DATE"
     missing = scalar(
-        connection,
+        case.connection,
         f"""SELECT count(*) FROM {target.versions} c
             WHERE c.is_current AND c.present
               AND c."{feed.watermark_column}" >= $1::{bound} AND c."{feed.watermark_column}" < $2::{bound}
               AND NOT EXISTS (SELECT 1 FROM answer a WHERE {same})""",
         [_bound(feed, poll.window_from), _bound(feed, poll.window_to)],
     )
-    connection.unregister("answer")
+    case.connection.unregister("answer")
     if not missing:
         return None
     return Suspicion("rows_gone", f"{missing} rows seen before in this window are missing from the answer")

@@ -41,7 +41,9 @@ def windows(
         end = _midnight(end, 0) if window_to else _midnight(end.astimezone(zone), 1)
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start >= end:
-        raise SettingsError(f"the window is empty: {start:%Y-%m-%dT%H:%M:%SZ} is not before {end:%Y-%m-%dT%H:%M:%SZ}")
+        raise SettingsError(
+            f"the window is empty: {start:%Y-%m-%dT%H:%M:%SZ} is not before {end:%Y-%m-%dT%H:%M:%SZ}"
+        )
     return list(pairwise(_cuts(start, end, feed.max_window)))
 
 

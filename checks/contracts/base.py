@@ -23,7 +23,9 @@ GUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 MAX_TEXT_BYTES = 65_536
 
 
-def field(description: str, *, nullable: bool = False, pii: bool = False, unit: str = "", **rules: Any) -> Any:
+def field(
+    description: str, *, nullable: bool = False, pii: bool = False, unit: str = "", **rules: Any
+) -> Any:
     """A contract field. `description` feeds the data dictionary; `pii` columns are masked in snapshots."""
     return pa.Field(nullable=nullable, description=description, metadata={"pii": pii, "unit": unit}, **rules)
 
@@ -42,7 +44,7 @@ class Contract(pa.DataFrameModel):
         ordered = False
 
 
-def long_text(data: Any, *columns: str) -> pl.LazyFrame:
+def long_text(data: pa.PolarsData, *columns: str) -> pl.LazyFrame:
     """Row rule: none of these texts is longer than 64 KB (a memo of megabytes is an attack or an error)."""
     too_long = pl.any_horizontal([pl.col(name).str.len_bytes() > MAX_TEXT_BYTES for name in columns])
     return data.lazyframe.select(~too_long.fill_null(False))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandera.polars as pa
 import polars as pl
 
@@ -32,7 +30,8 @@ class Postings(Contract):
     reverses_posting_id: str = field("the posting that this one takes back", nullable=True)
 
     @pa.dataframe_check
-    def sign_follows_kind(cls, data: Any) -> pl.LazyFrame:
+    @classmethod
+    def sign_follows_kind(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """PAYMENT and SUSPENSE bring money in, REVERSAL and REFUND take it out."""
         brings_in = pl.col("kind").is_in(["PAYMENT", "SUSPENSE"])
         takes_out = pl.col("kind").is_in(["REVERSAL", "REFUND"])
@@ -50,7 +49,9 @@ class Invoices(Contract):
     total_amount_due: Money = field("billed", unit="USD", ge=0)
     balance_due: Money = field("still owed", unit="USD")
     minimum_amount_due: Money = field("least that may be paid", nullable=True, unit="USD")
-    status: str = field("OPEN, PAID, SUPERSEDED or CANCELLED", isin=["OPEN", "PAID", "SUPERSEDED", "CANCELLED"])
+    status: str = field(
+        "OPEN, PAID, SUPERSEDED or CANCELLED", isin=["OPEN", "PAID", "SUPERSEDED", "CANCELLED"]
+    )
     replaces_invoice_number: str = reference("invoice that this one replaces", nullable=True)
     autopay_collection_date: pl.Date = field("day of the draw", nullable=True)
     updated_at: Timestamp = field("last change at IMT", unit="UTC")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandera.polars as pa
 import polars as pl
 
@@ -21,7 +19,9 @@ class Payments(Contract):
     convenience_fee: Money = field("service fee, a separate amount", nullable=True, unit="USD", ge=0)
     approved: bool = field("false: declined, no money moves")
     payment_type_id: str = field("IC's tender code as sent", nullable=True)
-    tender: str = field("CARD, EFT, WALLET, OBD, CHECK or CASH; an unknown code is kept as sent", nullable=True)
+    tender: str = field(
+        "CARD, EFT, WALLET, OBD, CHECK or CASH; an unknown code is kept as sent", nullable=True
+    )
     card_type: str = field("card brand", nullable=True)
     payment_source: str = field("channel; an unknown code is kept as sent", nullable=True)
     payment_message: str = field("processor's words", nullable=True)
@@ -36,19 +36,23 @@ class Payments(Contract):
     remote_ip: str = field("payer's address on the net", nullable=True, pii=True)
     processor_reference: str = field("the processor's id of the payment", nullable=True)
     confirmation_no: str = field("number shown to the payer", nullable=True)
-    status: str = field("APPROVED, DECLINED, VOIDED, REFUNDED, REJECTED, CHARGED_BACK, if sent", nullable=True)
+    status: str = field(
+        "APPROVED, DECLINED, VOIDED, REFUNDED, REJECTED, CHARGED_BACK, if sent", nullable=True
+    )
     refund_of_guid: str = field("the payment that this row refunds", nullable=True)
     agent_code: str = field("agent of an AgentConnect payment", nullable=True)
     settled_batch_id: str = field("settlement batch, if the report names it", nullable=True)
     settled_date: pl.Date = field("settled on, if the report names it", nullable=True)
 
     @pa.dataframe_check
-    def negative_only_as_refund(cls, data: Any) -> pl.LazyFrame:
+    @classmethod
+    def negative_only_as_refund(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """A payment is never negative; a refund (status, or refund_of_guid) may be."""
         refund = pl.col("refund_of_guid").is_not_null() | (pl.col("status") == "REFUNDED").fill_null(False)
         return data.lazyframe.select((pl.col("payment_amount") >= 0) | refund)
 
     @pa.dataframe_check
-    def text_within_limit(cls, data: Any) -> pl.LazyFrame:
+    @classmethod
+    def text_within_limit(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """No text over 64 KB."""
         return long_text(data, "customer_name", "payment_message", "payment_description", "biller_reference")

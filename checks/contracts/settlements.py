@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandera.polars as pa
 import polars as pl
 
@@ -30,13 +28,15 @@ class Settlements(Contract):
     deposit_account_last4: str = field("last four of the deposit account", nullable=True)
 
     @pa.dataframe_check
-    def payment_not_negative(cls, data: Any) -> pl.LazyFrame:
+    @classmethod
+    def payment_not_negative(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """Money that came in is not negative."""
         is_payment = pl.col("transaction_type") == "PAYMENT"
         return data.lazyframe.select(~is_payment | (pl.col("settled_amount") >= 0))
 
     @pa.dataframe_check
-    def one_reference_at_least(cls, data: Any) -> pl.LazyFrame:
+    @classmethod
+    def one_reference_at_least(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """An item that names neither payment nor processor reference can be matched to nothing."""
         named = pl.col("payment_guid").is_not_null() | pl.col("processor_reference").is_not_null()
         return data.lazyframe.select(named)

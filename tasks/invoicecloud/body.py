@@ -16,6 +16,7 @@ import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -83,7 +84,10 @@ def _scan(path: Path, data: mmap.mmap) -> bool:
             for start in range(0, len(chunk) - _BLOCK + 1, _BLOCK):
                 # Report rows close a tag every few bytes. A block without any end tag may be part of a
                 # long tag or of deep nesting, or of a long text: only such blocks are looked at.
-                if chunk.find(b"</", start, start + _BLOCK) < 0 and chunk.find(b"/>", start, start + _BLOCK) < 0:
+                if (
+                    chunk.find(b"</", start, start + _BLOCK) < 0
+                    and chunk.find(b"/>", start, start + _BLOCK) < 0
+                ):
                     _refuse_odd_block(data, offset + start)
             offset += len(chunk)
     return references
@@ -99,7 +103,12 @@ def _refuse_odd_block(data: mmap.mmap, start: int) -> None:
 
 def _legal(reference: bytes) -> bool:
     code = int(reference[1:], 16) if reference[:1] in b"xX" else int(reference)
-    return code in (9, 10, 13) or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or 0x10000 <= code <= 0x10FFFF
+    return (
+        code in (9, 10, 13)
+        or 0x20 <= code <= 0xD7FF
+        or 0xE000 <= code <= 0xFFFD
+        or 0x10000 <= code <= 0x10FFFF
+    )
 
 
 def _cleaned(data: mmap.mmap, path: Path) -> Path:
@@ -117,8 +126,14 @@ def _cleaned(data: mmap.mmap, path: Path) -> Path:
 
 
 def _strict(path: Path) -> None:
+    target: Any = _NoTree()
     parser = etree.XMLParser(
-        target=_NoTree(), resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, recover=False
+        target=target,
+        resolve_entities=False,
+        no_network=True,
+        huge_tree=False,
+        load_dtd=False,
+        recover=False,
     )
     try:
         with path.open("rb") as file:
@@ -132,9 +147,10 @@ def _strict(path: Path) -> None:
 def _judged(error: etree.XMLSyntaxError) -> Exception:
     """libxml2's complaint without its quotation of the text (rows, personal data)."""
     line, column = error.position
-    place = f"libxml2 error {error.code}, line {line}, column {column}"
+    code: int = getattr(error, "code", 0)
+    place = f"libxml2 error {code}, line {line}, column {column}"
     cut = (etree.ErrorTypes.ERR_TAG_NOT_FINISHED, etree.ErrorTypes.ERR_GT_REQUIRED)
-    if error.code in cut:
+    if code in cut:
         return TruncatedAnswer(f"the answer ends too early ({place})")
     return BadAnswer(f"the answer is not well-formed XML ({place})", reason="malformed")
 

@@ -42,9 +42,14 @@ logging.getLogger("zeep").setLevel(logging.WARNING)  # zeep.transports at DEBUG 
 
 def _client(wsdl: Path, transport: ArchiveTransport) -> Client:
     settings = zeep.Settings(
-        strict=True, xml_huge_tree=False, forbid_dtd=True, forbid_entities=True, forbid_external=True, raw_response=True
+        strict=True,
+        xml_huge_tree=False,
+        forbid_dtd=True,
+        forbid_entities=True,
+        forbid_external=True,
+        raw_response=True,
     )
-    return Client(str(wsdl), transport=transport, settings=settings)
+    return Client(str(wsdl), transport=transport, settings=settings)  # type: ignore[no-untyped-call]
 
 
 def wsdl_path(biller: Biller, service: str) -> Path:
@@ -76,7 +81,9 @@ def arguments(
 class ReportClient:
     """Fetches report bodies of one biller into its archive. `sleep` is given by tests."""
 
-    def __init__(self, biller: Biller, archive: Archive, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, biller: Biller, archive: Archive, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.biller = biller
         self.archive = archive
         self._sleep = sleep
@@ -92,7 +99,9 @@ class ReportClient:
             try:
                 return self._once(poll, feed, form)
             except Throttled as error:
-                wait = error.retry_after if error.retry_after is not None else limits.retry_seconds * 2**attempt
+                wait = (
+                    error.retry_after if error.retry_after is not None else limits.retry_seconds * 2**attempt
+                )
                 if attempt == limits.tries or wait > limits.max_retry_after_seconds:
                     raise
                 self._sleep(wait)
@@ -127,7 +136,9 @@ class ReportClient:
     def _call(self, transport: ArchiveTransport, service: str, spec: FormSpec, poll: Poll) -> Answer:
         client = _client(wsdl_path(self.biller, service), transport)
         port = f"{service}Soap" + ("12" if self.biller.transport.soap == "1.2" else "")
-        proxy = client.create_service(f"{{{_NAMESPACE.format(service)}}}{port}", service_url(self.biller, service))
+        proxy: Any = client.create_service(  # type: ignore[no-untyped-call]
+            f"{{{_NAMESPACE.format(service)}}}{port}", service_url(self.biller, service)
+        )
         try:
             operation = proxy[spec.operation]
         except (AttributeError, KeyError):
@@ -135,7 +146,9 @@ class ReportClient:
         try:
             answer: Answer = operation(**arguments(self.biller, spec, poll.window_from, poll.window_to))
         except (TypeError, zeep.exceptions.ValidationError) as error:
-            raise SettingsError(f"{spec.operation} does not take these parameters: {safe_text(str(error), 120)}") from None
+            raise SettingsError(
+                f"{spec.operation} does not take these parameters: {safe_text(str(error), 120)}"
+            ) from None
         return answer
 
 
@@ -159,15 +172,21 @@ def _refuse_http(answer: Answer, body: Path) -> None:
         retry_after = float(seconds) if seconds.isdigit() else None
         raise Throttled(f"IC answered HTTP {status}", retry_after=retry_after, http_status=status)
     if status in (401, 403, 407):
-        raise CredentialError(f"IC answered HTTP {status}: the login or key was refused", reason=f"http_{status}")
+        raise CredentialError(
+            f"IC answered HTTP {status}: the login or key was refused", reason=f"http_{status}"
+        )
     if 300 <= status < 400:
-        raise CredentialError(f"IC redirected (HTTP {status}), most likely to a login page", reason="redirect")
+        raise CredentialError(
+            f"IC redirected (HTTP {status}), most likely to a login page", reason="redirect"
+        )
     if status == 200 and answer.content_type == "text/html":
         raise CredentialError("IC answered a web page, most likely a login page", reason="login_page")
     if status >= 400:
         raise _http_error(answer, body)
     if answer.content_type not in _XML_TYPES:
-        raise BadAnswer(f"the answer is {answer.content_type or 'of no type'}, not XML", reason="content_type")
+        raise BadAnswer(
+            f"the answer is {answer.content_type or 'of no type'}, not XML", reason="content_type"
+        )
 
 
 def _http_error(answer: Answer, body: Path) -> IcflowsError:

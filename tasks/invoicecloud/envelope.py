@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -18,8 +19,12 @@ from tasks.invoicecloud.catalogue import FormSpec
 
 _HEAD_BYTES = 1 << 20
 _XS = "{http://www.w3.org/2001/XMLSchema}"
-_CREDENTIALS = re.compile(r"webservicekey|billerguid|unauthori[sz]ed|authenticat|credential|access denied", re.I)
-_PASSING = re.compile(r"time-?out|timed out|deadlock|temporar|try again|unavailable|connection pool|busy", re.I)
+_CREDENTIALS = re.compile(
+    r"webservicekey|billerguid|unauthori[sz]ed|authenticat|credential|access denied", re.I
+)
+_PASSING = re.compile(
+    r"time-?out|timed out|deadlock|temporar|try again|unavailable|connection pool|busy", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ def read_head(path: Path, spec: FormSpec) -> Head:
         raise BadAnswer("the envelope has no body", reason="no_body")
     fault = _child(body, "Fault")
     if fault is not None:
-        raise judged_fault(" ".join("".join(fault.itertext()).split()))
+        raise judged_fault(_words(fault))
     response = _child(body, f"{spec.operation}Response")
     if response is None:
         found = [local(child.tag) for child in body]
-        raise BadAnswer(f"the answer belongs to another operation: {safe_text(str(found), 80)}", reason="other_operation")
+        raise BadAnswer(
+            f"the answer belongs to another operation: {safe_text(str(found), 80)}", reason="other_operation"
+        )
     result = _child(response, f"{spec.operation}Result")
     if result is None:
         raise BadAnswer("the answer has no result element; that is no empty report", reason="no_result")
@@ -70,7 +77,7 @@ def fault_of(path: Path) -> IcflowsError | None:
         return None
     body = _child(root, "Body")
     fault = None if body is None else _child(body, "Fault")
-    return None if fault is None else judged_fault(" ".join("".join(fault.itertext()).split()))
+    return None if fault is None else judged_fault(_words(fault))
 
 
 def _parsed_head(path: Path) -> etree._Element:
@@ -80,21 +87,27 @@ def _parsed_head(path: Path) -> etree._Element:
     with path.open("rb") as file:
         data = file.read(_HEAD_BYTES)
         parser.feed(data)
-    for _, element in parser.read_events():
-        root: etree._Element = element.getroottree().getroot()
-        return root
-    raise BadAnswer("the answer has no element", reason="malformed")
+    first: Any = next(iter(parser.read_events()), None)
+    if first is None:
+        raise BadAnswer("the answer has no element", reason="malformed")
+    root: etree._Element = first[1].getroottree().getroot()
+    return root
 
 
 def _not_an_envelope(root: etree._Element) -> IcflowsError:
     if local(root.tag).lower() == "html":
         return CredentialError("the answer is a web page, most likely a login page", reason="login_page")
-    return BadAnswer(f"the answer is no SOAP envelope but <{safe_text(local(root.tag), 40)}>", reason="wrong_envelope")
+    return BadAnswer(
+        f"the answer is no SOAP envelope but <{safe_text(local(root.tag), 40)}>", reason="wrong_envelope"
+    )
 
 
 def judged_fault(text: str) -> IcflowsError:
     """A fault by its words: wrong key → stop; time-out or deadlock → retry; anything else → stop."""
-    cause = safe_text(text.split("--->")[-1].split("   at ")[0].split(" at Cloud")[0], 200)
+    cause = safe_text(
+        text.rsplit("--->", maxsplit=1)[-1].split("   at ", maxsplit=1)[0].split(" at Cloud", maxsplit=1)[0],
+        200,
+    )
     if _CREDENTIALS.search(text):
         return CredentialError(f"IC refused BillerGUID or WebServiceKey: {cause}")
     if _PASSING.search(cause):
@@ -108,14 +121,18 @@ def _dataset(result: etree._Element, spec: FormSpec) -> Head:
         raise BadAnswer("the DataSet has no inline schema or no diffgram", reason="no_result")
     expected = spec.rows.split("/")[-1]
     tables = {
-        str(table.get("name")): {str(c.get("name")): _type(c) for c in table.iter(f"{_XS}element") if c is not table}
+        str(table.get("name")): {
+            str(c.get("name")): _type(c) for c in table.iter(f"{_XS}element") if c is not table
+        }
         for table in schema.findall(f"{_XS}element/{_XS}complexType/{_XS}choice/{_XS}element")
     }
     unexpected = {local(child.tag) for part in diffgram for child in part} - {expected}
     unexpected |= set(tables) - {expected}
     if unexpected:
         names = safe_text(", ".join(sorted(unexpected)), 80)
-        raise RequestRefused(f"the DataSet holds a table that is not of the contract: {names}", reason="error_table")
+        raise RequestRefused(
+            f"the DataSet holds a table that is not of the contract: {names}", reason="error_table"
+        )
     if expected not in tables:
         raise BadAnswer(f"the DataSet's schema has no table '{expected}'", reason="no_result")
     return Head("dataset", tables)
@@ -137,9 +154,16 @@ def _typed(result: etree._Element, spec: FormSpec) -> Head:
         raise kind(f"IC answered Success=false: {words}", reason="success_false")
     container = _child(result, spec.rows.split("/")[0])
     if container is None:
-        raise BadAnswer(f"the answer has no <{spec.rows.split('/')[0]}>; that is no empty report", reason="no_result")
+        raise BadAnswer(
+            f"the answer has no <{spec.rows.split('/')[0]}>; that is no empty report", reason="no_result"
+        )
     first = container[0] if len(container) else ()
     return Head("soap", {}, frozenset(local(child.tag) for child in first))
+
+
+def _words(element: etree._Element) -> str:
+    """All text below an element, white space folded."""
+    return " ".join("".join(str(text) for text in element.itertext()).split())
 
 
 def _child(parent: etree._Element, name: str) -> etree._Element | None:

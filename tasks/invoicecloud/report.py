@@ -21,7 +21,7 @@ from checks.describe import polars_schema
 from tasks.errors import BadAnswer, ControlTotalError, SchemaDrift
 from tasks.invoicecloud import body, envelope
 from tasks.invoicecloud.catalogue import FeedSpec, Form
-from tasks.invoicecloud.read import reading
+from tasks.reading import apply_readings, reading
 
 # What an inline schema may declare for a column that is read as money, a time, a flag, a number.
 _TYPES = {
@@ -62,7 +62,9 @@ def read_report(path: Path, feed: FeedSpec, form: Form, zone: str) -> Report:
         raw = _parsed_again(proven, feed, form)
     head = envelope.read_head(proven.path, spec)
     if raw.height != proven.rows:
-        raise ControlTotalError(f"the bytes hold {proven.rows} rows, {raw.height} were parsed", reason="row_count")
+        raise ControlTotalError(
+            f"the bytes hold {proven.rows} rows, {raw.height} were parsed", reason="row_count"
+        )
     warnings = _drift(head, feed, form, raw)
     if proven.replaced_references:
         warnings.append(f"{proven.replaced_references} illegal character references replaced by U+FFFD")
@@ -74,7 +76,9 @@ def _parsed_again(proven: body.Proven, feed: FeedSpec, form: Form) -> pl.DataFra
     try:
         return _columns(proven.path, feed, form)
     except Xml2ArrowError as error:
-        raise BadAnswer(f"the report cannot be read as columns ({type(error).__name__})", reason="malformed") from None
+        raise BadAnswer(
+            f"the report cannot be read as columns ({type(error).__name__})", reason="malformed"
+        ) from None
 
 
 def _columns(path: Path, feed: FeedSpec, form: Form) -> pl.DataFrame:
@@ -95,7 +99,9 @@ def _parser(operation: str, rows: str, sources: tuple[str, ...]) -> xml2arrow.Xm
         f"      - {{name: '{name}', xml_path: '{table}/{row}/{envelope.xml_name(name)}', data_type: Utf8, nullable: true}}"
         for name in sources
     ]
-    config = "\n".join(["tables:", "  - name: rows", f"    xml_path: {table}", "    levels: []", "    fields:", *fields])
+    config = "\n".join(
+        ["tables:", "  - name: rows", f"    xml_path: {table}", "    levels: []", "    fields:", *fields]
+    )
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         file.write(config + "\n")
         file.flush()
@@ -119,7 +125,9 @@ def _drift(head: envelope.Head, feed: FeedSpec, form: Form, raw: pl.DataFrame) -
         gone = [name for name in required if raw.height and raw[name].null_count() == raw.height]
         retyped = []
     if gone or retyped:
-        parts = [f"missing: {', '.join(gone)}"] * bool(gone) + [f"other type: {', '.join(retyped)}"] * bool(retyped)
+        parts = [f"missing: {', '.join(gone)}"] * bool(gone) + [f"other type: {', '.join(retyped)}"] * bool(
+            retyped
+        )
         new = sorted(present - set(mapped))
         hint = f"; new and unknown: {', '.join(new)}" if new else ""
         raise SchemaDrift(f"columns have changed: {'; '.join(parts)}{hint}")
@@ -129,21 +137,9 @@ def _drift(head: envelope.Head, feed: FeedSpec, form: Form, raw: pl.DataFrame) -
 def _typed(raw: pl.DataFrame, feed: FeedSpec, zone: str) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     schema = polars_schema(FEEDS[feed.name])
     readings = {name: reading(column, schema[name], zone) for name, column in feed.columns.items()}
-    values = [
-        readings[name].value.alias(name) if name in readings else pl.lit(None, dtype).alias(name)
-        for name, dtype in schema.items()
-    ]
-    flags = [r.bad.alias(f"bad:{name}") for name, r in readings.items() if r.bad is not None]
-    typed = raw.with_row_index("row_no", offset=1).select(pl.col("row_no").cast(pl.Int64), *values, *flags)
-    warnings = _unknown_codes(raw, feed)
-    any_bad = pl.any_horizontal([flag.meta.output_name() for flag in flags])
-    bad = typed.filter(any_bad)
-    rows = (typed.filter(~any_bad) if bad.height else typed).select("row_no", *schema)
-    words = {name: f"{feed.columns[name].source} {r.words}" for name, r in readings.items() if r.bad is not None}
-    reasons = pl.concat_list(
-        [pl.when(pl.col(f"bad:{name}")).then(pl.lit(text)) for name, text in words.items()]
-    ).list.drop_nulls()
-    return rows, bad.select("row_no", reasons=reasons), warnings
+    sources = {name: column.source for name, column in feed.columns.items()}
+    rows, unread = apply_readings(raw, schema, readings, sources)
+    return rows, unread, _unknown_codes(raw, feed)
 
 
 def _unknown_codes(raw: pl.DataFrame, feed: FeedSpec) -> list[str]:

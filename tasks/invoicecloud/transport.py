@@ -27,7 +27,15 @@ from tasks.errors import BadAnswer, DeadlineExceeded, TruncatedAnswer, Unreachab
 from tasks.settings import Transport
 
 CHUNK = 1 << 20
-KEPT_HEADERS = ("Content-Type", "Content-Length", "Content-Encoding", "Date", "Server", "Retry-After", "Location")
+KEPT_HEADERS = (
+    "Content-Type",
+    "Content-Length",
+    "Content-Encoding",
+    "Date",
+    "Server",
+    "Retry-After",
+    "Location",
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class _Adapter(HTTPAdapter):
     deadline: _Deadline | None = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         deadline = self.deadline
 
         class Watched(pool.ConnectionCls):  # type: ignore[name-defined, misc]
@@ -98,7 +106,7 @@ class ArchiveTransport(zeep.transports.Transport):
         self._adapter = _Adapter(max_retries=0)
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
-        super().__init__(session=session, timeout=limits.connect_seconds)
+        super().__init__(session=session, timeout=limits.connect_seconds)  # type: ignore[no-untyped-call]
         self._receiver: Receiver | None = None
 
     @contextmanager
@@ -111,7 +119,7 @@ class ArchiveTransport(zeep.transports.Transport):
             finally:
                 self._receiver = None
 
-    def post(self, address: str, message: bytes, headers: dict[str, str]) -> Answer:  # type: ignore[override]
+    def post(self, address: str, message: bytes, headers: dict[str, str]) -> Answer:
         """Sends `message`, streams the answer; raises Retry/Stop errors, never requests' own."""
         if self._receiver is None:
             raise RuntimeError("post() outside of into(): an answer must have a place in the archive first")
@@ -172,7 +180,9 @@ def _unzipped(unzip: Any, chunk: bytes) -> Iterator[bytes]:
 
 def _translated(error: Exception, expired: bool, limits: Transport) -> Exception:
     """requests' and urllib3's errors in our words; their texts may hold bodies and are dropped."""
-    if expired or isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError | TimeoutError):
+    if expired or isinstance(
+        error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError | TimeoutError
+    ):
         return DeadlineExceeded(f"no complete answer within {limits.deadline_seconds:g} s")
     if isinstance(error, requests.ConnectTimeout):
         return Unreachable(f"no connection within {limits.connect_seconds:g} s", reason="connect_timeout")

@@ -23,7 +23,12 @@ def with_key_text(raw: pl.DataFrame, key_sources: list[str]) -> pl.DataFrame:
 
 
 def set_aside(
-    connection: duckdb.DuckDBPyConnection, table: str, raw: pl.DataFrame, bad: pl.DataFrame, poll_id: str, seen_at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    raw: pl.DataFrame,
+    bad: pl.DataFrame,
+    poll_id: str,
+    seen_at: datetime,
 ) -> None:
     """Puts the rows named in `bad` (row_no, reasons) into quarantine.<table>.
 
@@ -49,7 +54,8 @@ def set_aside(
 def release(connection: duckdb.DuckDBPyConnection, table: str, accepted_keys: pl.Series, at: datetime) -> int:
     """Marks quarantined rows as released whose key has now been accepted; returns how many."""
     held = frame(
-        connection, f"SELECT DISTINCT key_text FROM quarantine.{table} WHERE released_at IS NULL AND key_text <> ''"
+        connection,
+        f"SELECT DISTINCT key_text FROM quarantine.{table} WHERE released_at IS NULL AND key_text <> ''",
     )["key_text"]
     cured = held.filter(held.is_in(accepted_keys.implode()))
     if not cured.len():

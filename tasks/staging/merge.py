@@ -72,7 +72,9 @@ def _same_key(target: Target, left: str, right: str) -> str:
 
 
 def _judge(connection: duckdb.DuckDBPyConnection, target: Target, names: list[str]) -> None:
-    changed = " OR ".join(f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key)
+    changed = " OR ".join(
+        f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key
+    )
     connection.execute(
         f"""CREATE TEMP TABLE verdict AS
             SELECT i.row_no, c.rowid AS current_row, c.version, c.first_seen_at,
@@ -97,7 +99,12 @@ def _touch_and_supersede(connection: duckdb.DuckDBPyConnection, target: Target, 
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, target: Target, names: list[str], poll_id: str, form: str, seen_at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    target: Target,
+    names: list[str],
+    poll_id: str,
+    form: str,
+    seen_at: datetime,
 ) -> None:
     listing = ", ".join(f'i."{name}"' for name in names)
     connection.execute(
@@ -110,7 +117,12 @@ def _insert(
 
 
 def _mark_gone(
-    connection: duckdb.DuckDBPyConnection, target: Target, names: list[str], poll_id: str, form: str, seen_at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    target: Target,
+    names: list[str],
+    poll_id: str,
+    form: str,
+    seen_at: datetime,
 ) -> int:
     listing = ", ".join(f'"{name}"' for name in names)
     connection.execute(

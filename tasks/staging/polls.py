@@ -72,7 +72,9 @@ def record_run(
     }
     names = list(POLL_RUNS)
     marks = ", ".join(f"${number}" for number in range(1, len(names) + 1))
-    connection.execute(f"INSERT INTO poll.runs ({', '.join(names)}) VALUES ({marks})", [values[n] for n in names])
+    connection.execute(
+        f"INSERT INTO poll.runs ({', '.join(names)}) VALUES ({marks})", [values[n] for n in names]
+    )
 
 
 def watermark(connection: duckdb.DuckDBPyConnection, feed: str) -> datetime | None:
@@ -88,7 +90,8 @@ def advance_watermark(connection: duckdb.DuckDBPyConnection, poll: Poll, covered
         return  # a gap lies between: the windows do not touch
     if old is None or covered_to > old:
         connection.execute(
-            "INSERT OR REPLACE INTO poll.watermarks VALUES ($1, $2, $3)", [poll.feed, covered_to, poll.poll_id]
+            "INSERT OR REPLACE INTO poll.watermarks VALUES ($1, $2, $3)",
+            [poll.feed, covered_to, poll.poll_id],
         )
 
 
@@ -108,7 +111,8 @@ def earlier_same_bytes(connection: duckdb.DuckDBPyConnection, poll: Poll) -> Map
 def ok_row_counts(connection: duckdb.DuckDBPyConnection, feed: str) -> list[int]:
     """rows_in of the feed's ok polls, newest first."""
     rows = connection.execute(
-        "SELECT rows_in FROM poll.runs WHERE feed = $1 AND status = 'ok' ORDER BY poll_id DESC LIMIT 50", [feed]
+        "SELECT rows_in FROM poll.runs WHERE feed = $1 AND status = 'ok' ORDER BY poll_id DESC LIMIT 50",
+        [feed],
     ).fetchall()
     return [row[0] for row in rows]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import duckdb
+import polars as pl
 
 from checks.contracts import FEEDS, IMT, Contract
-from checks.describe import columns
+from checks.describe import Column, columns
+from tasks.reconcile.model import EVENTS, HISTORY, ITEMS, MONEY, TIME, TOTALS, Schema
 from tasks.staging.query import scalar
 
 # Every versioned row: where it came from, when it was first and last seen, which version it is.
@@ -49,6 +51,16 @@ POLL_RUNS = {
     "bytes": "BIGINT NOT NULL",
     "duration_ms": "BIGINT NOT NULL",
 }
+# One line per reconcile run: what was compared, and what came of it. The columns of the other recon
+# tables are those of tasks.reconcile.model.
+_COMPARED = ("payments", "settlements", "ach_rejects", "postings")
+RECON_RUNS: Schema = {
+    "run_id": pl.String, "as_of": TIME, "fingerprint": pl.String, "time_zone": pl.String,
+    **{f"{table}_{part}": kind for table in _COMPARED for part, kind in (("rows", pl.Int64), ("amount", MONEY))},
+    "opened": pl.Int64, "reopened": pl.Int64, "changed": pl.Int64, "closed": pl.Int64,
+    "breaks_open": pl.Int64, "breaks_amount": MONEY,
+}  # fmt: skip
+RECON = {"runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS}
 _QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
     reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,
     last_seen_at TIMESTAMPTZ NOT NULL, times_seen INTEGER NOT NULL, released_at TIMESTAMPTZ"""
@@ -78,9 +90,17 @@ def versioned_ddl(schema: str, table: str, contract: type[Contract]) -> list[str
     ]
 
 
+def frame_ddl(table: str, schema: Schema) -> str:
+    """CREATE statement of a table with the columns of a Polars schema."""
+    kinds = {name: kind() if isinstance(kind, type) else kind for name, kind in schema.items()}
+    parts = [f'"{name}" {Column(name, kind, True, False, "", "").sql_type}' for name, kind in kinds.items()]
+    return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(parts)})"
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing; cheap when all is there."""
-    if scalar(connection, "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'check' AND table_name = 'alerts'"):
+    last = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'recon' AND table_name = 'break_events'"
+    if scalar(connection, last):
         return
     connection.begin()
     for schema in _SCHEMAS:
@@ -94,4 +114,6 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for name, columns_sql in _FIXED.items():
         schema, table = name.split(".")
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" ({columns_sql})')
+    for name, schema_of in RECON.items():
+        connection.execute(frame_ddl(f"recon.{name}", schema_of))
     connection.commit()

@@ -23,7 +23,7 @@ from tasks.staging.schema import create_tables
 
 STORAGE_VERSION = "v1.4.0"  # read by DuckDB 1.4 and up
 _JOURNAL_TAIL = 500
-_CONFIG = {
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",  # an unknown table name must not read a Python variable
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -70,6 +70,12 @@ class Staging:
             self._acknowledge([load_id])
 
     @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Holds the lock without opening the file (a replay puts another file in its place)."""
+        with self._locked():
+            yield
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             self._lock.acquire(timeout=self._timeout)
@@ -98,7 +104,9 @@ class Staging:
         except duckdb.Error as error:
             connection.close()
             if "lock" in str(error):
-                raise StagingBusy(f"{self.path.name} is open in another program: {_pid(str(error))}") from None
+                raise StagingBusy(
+                    f"{self.path.name} is open in another program: {_pid(str(error))}"
+                ) from None
             raise StagingDamaged(
                 f"{self.path} cannot be opened ({type(error).__name__}); rebuild it: icflows replay --biller {self.biller}"
             ) from None

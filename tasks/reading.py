@@ -90,3 +90,28 @@ def _offset(text: pl.Expr) -> pl.Expr:
     hours = text.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0)
     minutes = text.str.slice(4, 2).cast(pl.Int64, strict=False).fill_null(0)
     return pl.duration(minutes=sign * (hours * 60 + minutes), time_unit="us")
+
+
+def apply_readings(
+    raw: pl.DataFrame,
+    schema: dict[str, pl.DataType],
+    readings: dict[str, Reading],
+    source_names: dict[str, str],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Applies readings: (contract rows with row_no, unreadable rows as row_no and reasons)."""
+    values = [
+        readings[name].value.alias(name) if name in readings else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+    flags = {f"bad:{name}": r for name, r in readings.items() if r.bad is not None}
+    marks = [r.bad.alias(name) for name, r in flags.items() if r.bad is not None]
+    frame = raw.with_row_index("row_no", offset=1).select(pl.col("row_no").cast(pl.Int64), *values, *marks)
+    any_bad = pl.any_horizontal(list(flags)) if flags else pl.lit(False)
+    bad = frame.filter(any_bad)
+    rows = (frame.filter(~any_bad) if bad.height else frame).select("row_no", *schema)
+    reasons = [
+        pl.when(pl.col(name)).then(pl.lit(f"{source_names[name.removeprefix('bad:')]} {r.words}"))
+        for name, r in flags.items()
+    ]
+    listed = pl.concat_list(reasons).list.drop_nulls() if reasons else pl.lit([], pl.List(pl.String))
+    return rows, bad.select("row_no", reasons=listed)

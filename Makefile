@@ -1,0 +1,52 @@
+# make demo · make test · make check · make setup · make up. Needs Python 3.11 or newer and make; nothing else.
+PYTHON ?= $(shell command -v python3.14 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: setup demo test check up lock bench clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "icflows needs Python 3.11 or newer; found $$($(PYTHON) --version). Name another one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv does not work here; on Debian: apt install python3-venv"; exit 1; }
+	@echo "installing the locked packages into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $(STAMP)
+
+demo: setup
+	@$(BIN)/icflows demo
+
+up: setup
+	@$(BIN)/icflows up
+
+test: setup $(VENV)-duckdb14/.installed
+	$(BIN)/python -m pytest
+
+# The oldest stock DuckDB client that must read our snapshots; nothing but a test uses it.
+$(VENV)-duckdb14/.installed: requirements-duckdb14.lock
+	@test -x $(VENV)-duckdb14/bin/python || $(PYTHON) -m venv $(VENV)-duckdb14
+	@$(VENV)-duckdb14/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-duckdb14.lock
+	@touch $@
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+lock:
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --all-extras pyproject.toml -o requirements.lock
+	echo 'duckdb==1.4.0' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet - -o requirements-duckdb14.lock
+
+clean:
+	rm -rf var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,91 @@
+"""Rebuilds a biller's staging from its archive: the same tables from the same bytes.
+
+What is in the archive is the truth: polls, files from IMT. What only people or runs made (the history of
+breaks, alerts) is carried over from the old file where that can still be read. The new file takes the
+old one's place by one rename, at the end; until then nothing is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from checks.contracts import IMT
+from tasks.archive import Archive, Poll
+from tasks.errors import IcflowsError
+from tasks.loading import stage_file
+from tasks.pull import archive_of, stage_poll, staging_of
+from tasks.settings import Settings
+from tasks.stage import record_failure
+from tasks.staging.carry import carry_over
+from tasks.staging.store import Staging
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """Polls and files read again, those that had failed then, rows of history carried over."""
+
+    polls: int
+    failed: int
+    carried: dict[str, int]
+    old_file: Path | None
+
+
+def replay(
+    settings: Settings,
+    biller: str,
+    as_of: datetime,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReplayResult:
+    """Rebuilds staging of `biller`. The old file is kept beside the new one as <name>.before-<time>."""
+    staging, archive = staging_of(settings, biller), archive_of(settings, biller)
+    notes = sorted(archive.polls(), key=lambda poll: (poll.requested_at, poll.poll_id.rsplit("-", 1)[-1]))
+    folder = staging.root / f".rebuild-{biller}"
+    shutil.rmtree(folder, ignore_errors=True)
+    rebuilt = Staging(folder, biller, settings.storage.lock_timeout_seconds)
+    failed = 0
+    for done, poll in enumerate(notes):
+        if progress:
+            progress(done, len(notes))
+        failed += not _again(settings, rebuilt, archive, poll)
+    if progress:
+        progress(len(notes), len(notes))
+    with rebuilt.open():
+        pass  # an empty archive gives an empty, valid file
+    with staging.exclusively():
+        carried = carry_over(staging, rebuilt)
+        old = _swap(staging, rebuilt, as_of)
+    shutil.rmtree(folder, ignore_errors=True)
+    return ReplayResult(len(notes), failed, carried, old)
+
+
+def _again(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -> bool:
+    """Stages one poll or file as it was; False if it failed then or fails now."""
+    if poll.status == "failed":
+        record_failure(staging, poll, IcflowsError(poll.message or "failed", reason=poll.reason))
+        return False
+    try:
+        if poll.feed in IMT:
+            stage_file(settings, staging, archive, poll)
+        else:
+            stage_poll(settings, staging, archive, poll)
+    except IcflowsError as error:
+        record_failure(staging, poll, error)
+        return False
+    return True
+
+
+def _swap(staging: Staging, rebuilt: Staging, as_of: datetime) -> Path | None:
+    old = None
+    if staging.path.exists():
+        old = staging.path.with_name(f"{staging.path.name}.before-{as_of:%Y%m%dT%H%M%SZ}")
+        os.replace(staging.path, old)
+    for leftover in staging.root.glob(f"{staging.path.name}.wal"):
+        leftover.unlink()
+    os.replace(rebuilt.journal, staging.journal)
+    os.replace(rebuilt.path, staging.path)
+    return old

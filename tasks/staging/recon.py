@@ -1,0 +1,149 @@
+"""Reconcile's side of the staging file: the frames it compares, and schema recon, which it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from checks.contracts import FEEDS
+from checks.control import OutOfBalance, Total, must_balance, total
+from tasks.errors import ControlTotalError
+from tasks.reconcile import ACH_REJECTS, HISTORY, PAYMENTS, POLLS, POSTINGS, SETTLEMENTS, Inputs, Outcome
+from tasks.reconcile.model import TIME, Schema
+from tasks.staging.query import frame
+from tasks.staging.schema import RECON_RUNS
+
+
+@dataclass(frozen=True)
+class Held:
+    """What staging holds when a run begins: the inputs, the breaks so far, the last run's line (or None)."""
+
+    inputs: Inputs
+    breaks: pl.DataFrame
+    last_run: Mapping[str, Any] | None
+
+
+def read(connection: duckdb.DuckDBPyConnection) -> Held:
+    """Reads everything that one run needs, in one go, under the caller's lock."""
+    inputs = Inputs(
+        payments=_select(connection, "feed.payments", PAYMENTS),
+        settlements=_select(connection, "feed.settlements", SETTLEMENTS),
+        ach_rejects=_select(connection, "feed.ach_rejects", ACH_REJECTS),
+        postings=_select(connection, "imt.postings", POSTINGS),
+        polls=_polls(connection),
+    )
+    return Held(inputs, _select(connection, "recon.breaks", HISTORY), last_run(connection))
+
+
+def last_run(connection: duckdb.DuckDBPyConnection) -> Mapping[str, Any] | None:
+    """The newest line of recon.runs."""
+    runs = _select(connection, "recon.runs", RECON_RUNS)
+    return runs.row(-1, named=True) if runs.height else None
+
+
+def _select(connection: duckdb.DuckDBPyConnection, table: str, schema: Schema) -> pl.DataFrame:
+    names = ", ".join(f'"{name}"' for name in schema)
+    found = frame(connection, f"SELECT {names} FROM {table}")
+    return found.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """The feeds' polls, and IMT's postings files in the form of polls.
+
+    A postings file tells of all postings up to the moment it was loaded. Where none was ever loaded, one
+    failed poll stands for it: then nothing is proven to be missing from IMT's books.
+    """
+    polls = _select(connection, "poll.runs", POLLS)
+    files = polls.filter((pl.col("feed") == "postings") & (pl.col("status") == "ok"))
+    began = pl.datetime(1970, 1, 1, time_unit="us", time_zone="UTC")
+    if files.is_empty():
+        nothing = {"feed": "postings", "status": "failed", "reason": "never_loaded"}
+        files = pl.DataFrame([nothing]).with_columns(window_to=began, covered_to=pl.lit(None, TIME))
+        files = files.with_columns(requested_at=began, finished_at=began)
+    else:
+        files = files.with_columns(window_to="covered_to")
+    files = files.with_columns(window_from=began)
+    files = files.select(pl.col(name).cast(kind) for name, kind in POLLS.items())
+    return pl.concat([polls.filter(pl.col("feed").is_in(list(FEEDS))), files])
+
+
+def write(
+    connection: duckdb.DuckDBPyConnection,
+    run: Mapping[str, Any],
+    inputs: Inputs,
+    outcome: Outcome,
+    breaks: pl.DataFrame,
+    events: pl.DataFrame,
+) -> None:
+    """Writes one run inside the caller's transaction: items, totals and breaks replaced, events appended.
+
+    Raises ControlTotalError if what was written does not add up to the payments feed and to the events.
+    """
+    replaced = {"items": outcome.items, "totals": outcome.totals, "breaks": breaks}
+    for table, rows in replaced.items():
+        connection.execute(f"DELETE FROM recon.{table}")
+        _insert(connection, table, rows)
+    _insert(connection, "break_events", events)
+    _insert(connection, "runs", pl.DataFrame([dict(run)], schema=dict(RECON_RUNS)))
+    _check(connection, run, inputs, breaks)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    connection.register("written", rows)
+    connection.execute(f"INSERT INTO recon.{table} BY NAME SELECT * FROM written")
+    connection.unregister("written")
+
+
+def _check(
+    connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any], inputs: Inputs, breaks: pl.DataFrame
+) -> None:
+    came_in = total(inputs.payments, "payment_amount")
+    try:
+        items = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM recon.items"
+        states = "SELECT sum(rows)::BIGINT, sum(amount) FROM recon.totals WHERE kind = 'state'"
+        must_balance("payments to items", came_in, items=_total(connection, items))
+        must_balance("payments to states", came_in, states=_total(connection, states))
+        told = "SELECT count(*), 0.00 FROM recon.break_events WHERE run_id = $1"
+        events = run["opened"] + run["reopened"] + run["changed"] + run["closed"]
+        must_balance("events", Total(events), written=_total(connection, told, [run["run_id"]]))
+        still_open = breaks.filter(pl.col("state") == "open")
+        open_now = "SELECT count(*), coalesce(sum(amount), 0.00) FROM recon.breaks WHERE state = 'open'"
+        must_balance("open breaks", total(still_open, "amount"), written=_total(connection, open_now))
+    except OutOfBalance as error:
+        raise ControlTotalError(str(error)) from None
+
+
+def _total(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> Total:
+    rows, amount = connection.execute(sql, parameters or []).fetchall()[0]
+    return Total(int(rows), amount)
+
+
+def states(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """recon.totals of the last run in its own order: kind, name, rows, amount."""
+    return frame(connection, "SELECT kind, name, rows, amount FROM recon.totals")
+
+
+def open_classes(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """Open breaks per class: code, name, severity, count, amount (sum of absolute amounts), net_amount."""
+    return frame(
+        connection,
+        """SELECT code, name, severity, count(*) AS count, sum(abs(amount))::DECIMAL(18,2) AS amount,
+                  sum(amount)::DECIMAL(18,2) AS net_amount
+           FROM recon.breaks WHERE state = 'open' GROUP BY ALL ORDER BY code, severity""",
+    )
+
+
+def new_high(connection: duckdb.DuckDBPyConnection, run_id: str) -> pl.DataFrame:
+    """HIGH breaks that this run opened or re-opened, greatest first: break_id, code, subject, amount, sentence."""
+    return frame(
+        connection,
+        """SELECT break_id, code, subject, amount, sentence FROM recon.breaks
+           WHERE severity = 'HIGH' AND state = 'open' AND break_id IN (
+               SELECT e.break_id FROM recon.break_events e WHERE e.run_id = $1 AND e.kind IN ('opened', 'reopened'))
+           ORDER BY abs(amount) DESC, break_id""",
+        [run_id],
+    )
