@@ -3,11 +3,12 @@
 xml2arrow reads bytes to columns fast but forgives: a body cut between two tags, junk behind the
 envelope, illegal character references. So every body passes here first:
 
-1. prefilter  UTF-8 only, no DTD, no tag over TAG_LIMIT (100,000 attributes hold a parser for minutes),
-              no nesting over DEPTH_LIMIT;
-              illegal character references (ASP.NET sends &#x1;) become U+FFFD and are counted.
-2. strict     one SAX pass of libxml2 without tree and without Python callbacks: 1.7 s for 610 MB.
-3. count      the start tags of the row element are counted in the bytes; parsed rows must agree.
+1. scan    UTF-8 only, no DTD, no tag over TAG_LIMIT (100,000 attributes hold a parser for minutes);
+           the start tags of the row element are counted in the bytes: parsed rows must agree.
+2. strict  one SAX pass of libxml2 without tree and without Python callbacks (1.7 s for 620 MB); it
+           refuses anything cut, malformed, or nested deeper than 256.
+3. clean   only if that failed: illegal character references (ASP.NET sends &#x1;) become U+FFFD, are
+           counted, and the copy is proven again.
 """
 
 from __future__ import annotations
@@ -23,10 +24,8 @@ from lxml import etree
 from tasks.errors import BadAnswer, TruncatedAnswer
 
 TAG_LIMIT = 8192
-DEPTH_LIMIT = 100
-_BLOCK = 384
-_NESTED = re.compile(rb"(?:<[A-Za-z_][^<>]*(?<!/)>\s*){%d}" % DEPTH_LIMIT)
-_FEED = 8 << 20
+_BLOCK = TAG_LIMIT // 2
+_CHUNK = 8 << 20
 _REFERENCE = re.compile(rb"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
 
 
@@ -50,21 +49,25 @@ def prove(path: Path, row_element: str) -> Proven:
     """Checks the body at `path`. Raises BadAnswer (hostile, malformed) or TruncatedAnswer (cut)."""
     if path.stat().st_size == 0:
         raise TruncatedAnswer("the answer has no body", reason="no_body")
-    replaced = 0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        _refuse_prolog(data)
-        if _scan(path, data):
-            replaced = sum(not _legal(match[1]) for match in _REFERENCE.finditer(data))
-        if replaced:
-            path = _cleaned(data, path)
-    _strict(path)
-    return Proven(path, count_rows(path, row_element), replaced)
+    _refuse_prolog(path)
+    rows = scan(path, row_element)
+    try:
+        _strict(path)
+    except BadAnswer:
+        clean, replaced = _cleaned(path)
+        if not replaced:
+            raise
+        _strict(clean)
+        return Proven(clean, rows, replaced)
+    return Proven(path, rows, 0)
 
 
-def _refuse_prolog(data: mmap.mmap) -> None:
+def _refuse_prolog(path: Path) -> None:
     """Encoding and document type stand before the root element; later ones are malformed anyway."""
-    root = re.search(rb"<[A-Za-z_]", data)
-    prolog = data[: root.start() if root else min(len(data), 1 << 20)]
+    with path.open("rb") as file:
+        start = file.read(1 << 20)
+    root = re.search(rb"<[A-Za-z_]", start)
+    prolog = start[: root.start() if root else None]
     if prolog[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in prolog[:64]:
         raise BadAnswer("the answer is not UTF-8", reason="encoding")
     if b"<!DOCTYPE" in prolog or b"<!ENTITY" in prolog:
@@ -74,31 +77,31 @@ def _refuse_prolog(data: mmap.mmap) -> None:
         raise BadAnswer("the answer is not UTF-8", reason="encoding")
 
 
-def _scan(path: Path, data: mmap.mmap) -> bool:
-    """True if there are character references at all. Raises BadAnswer for a tag over TAG_LIMIT."""
-    references = False
+def scan(path: Path, row_element: str) -> int:
+    """Counts the start tags of `row_element`. Raises BadAnswer for a tag over TAG_LIMIT."""
+    name = re.escape(row_element.encode())
+    plain, prefixed = re.compile(rb"<" + name + rb"[ >/\r\n\t]"), re.compile(rb"<[\w.-]+:" + name + rb"[ >/\r\n\t]")
+    rows, kept = 0, b""
     with path.open("rb") as file:
-        offset = 0
-        while chunk := file.read(_FEED):
-            references = references or chunk.find(b"&#") >= 0 or chunk.endswith(b"&")
-            for start in range(0, len(chunk) - _BLOCK + 1, _BLOCK):
-                # Report rows close a tag every few bytes. A block without any end tag may be part of a
-                # long tag or of deep nesting, or of a long text: only such blocks are looked at.
-                if (
-                    chunk.find(b"</", start, start + _BLOCK) < 0
-                    and chunk.find(b"/>", start, start + _BLOCK) < 0
-                ):
-                    _refuse_odd_block(data, offset + start)
-            offset += len(chunk)
-    return references
+        while chunk := file.read(_CHUNK):
+            _refuse_long_tag(kept, chunk)
+            text = kept + chunk
+            # The tail is looked at again with the next chunk: leave its last tag to that look.
+            cut = text.rfind(b"<") if len(chunk) == _CHUNK else len(text)
+            cut = max(cut, len(text) - TAG_LIMIT)
+            rows += len(plain.findall(text, 0, cut)) or len(prefixed.findall(text, 0, cut))
+            kept = text[cut:]
+    return rows + (len(plain.findall(kept)) or len(prefixed.findall(kept)))
 
 
-def _refuse_odd_block(data: mmap.mmap, start: int) -> None:
-    opened = data.rfind(b"<", max(0, start - TAG_LIMIT), start + _BLOCK)
-    if opened >= 0 and len(data) - opened > TAG_LIMIT and data.find(b">", opened, opened + TAG_LIMIT) < 0:
-        raise BadAnswer(f"a tag is longer than {TAG_LIMIT} bytes", reason="huge_tag")
-    if _NESTED.search(data[max(0, start - 4096) : start + 4096]):
-        raise BadAnswer(f"elements are nested more than {DEPTH_LIMIT} deep", reason="too_deep")
+def _refuse_long_tag(kept: bytes, chunk: bytes) -> None:
+    """A tag longer than TAG_LIMIT covers a whole block without '<'; so may a long text."""
+    for start in range(0, len(chunk), _BLOCK):
+        if chunk.find(b"<", start, start + _BLOCK) < 0:
+            text = (kept if start < TAG_LIMIT else b"") + chunk[max(0, start - TAG_LIMIT) : start + _BLOCK]
+            opened = text.rfind(b"<")
+            if opened >= 0 and text.find(b">", opened) < 0 and len(text) - opened > _BLOCK:
+                raise BadAnswer(f"a tag is longer than {_BLOCK} bytes", reason="huge_tag")
 
 
 def _legal(reference: bytes) -> bool:
@@ -111,37 +114,38 @@ def _legal(reference: bytes) -> bool:
     )
 
 
-def _cleaned(data: mmap.mmap, path: Path) -> Path:
-    """A copy beside the body with U+FFFD in place of illegal references; the archive keeps the original."""
-    copy = path.with_suffix(".clean.xml")
-    with copy.open("wb") as out:
+def _cleaned(path: Path) -> tuple[Path, int]:
+    """A copy beside the body with U+FFFD in place of illegal references, and how many there were.
+
+    The archive keeps the original. Only a body that failed the strict pass comes here.
+    """
+    copy, replaced = path.with_suffix(".clean.xml"), 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, copy.open("wb") as out:
         done = 0
         for match in _REFERENCE.finditer(data):
             if not _legal(match[1]):
                 out.write(data[done : match.start()])
                 out.write(b"\xef\xbf\xbd")
-                done = match.end()
+                done, replaced = match.end(), replaced + 1
         out.write(data[done:])
-    return copy
+    if not replaced:
+        copy.unlink()
+    return copy, replaced
 
 
 def _strict(path: Path) -> None:
     target: Any = _NoTree()
     parser = etree.XMLParser(
-        target=target,
-        resolve_entities=False,
-        no_network=True,
-        huge_tree=False,
-        load_dtd=False,
-        recover=False,
+        target=target, resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, recover=False
     )
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_FEED):
-                parser.feed(chunk)
-        parser.close()
+        etree.parse(str(path), parser)
     except etree.XMLSyntaxError as error:
         raise _judged(error) from None
+    except OSError as error:  # lxml's way to say that bytes are no UTF-8
+        if "Invalid bytes" not in str(error):
+            raise
+        raise BadAnswer("the answer has bytes that are no UTF-8", reason="malformed") from None
 
 
 def _judged(error: etree.XMLSyntaxError) -> Exception:
@@ -153,11 +157,3 @@ def _judged(error: etree.XMLSyntaxError) -> Exception:
     if code in cut:
         return TruncatedAnswer(f"the answer ends too early ({place})")
     return BadAnswer(f"the answer is not well-formed XML ({place})", reason="malformed")
-
-
-def count_rows(path: Path, row_element: str) -> int:
-    """Start tags of `row_element` in the bytes (with or without attributes, prefix allowed)."""
-    name = re.escape(row_element.encode())
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        plain = len(re.findall(rb"<" + name + rb"[ >/\r\n\t]", data))
-        return plain or len(re.findall(rb"<[\w.-]+:" + name + rb"[ >/\r\n\t]", data))

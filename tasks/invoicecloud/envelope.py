@@ -17,7 +17,7 @@ from tasks.archive import safe_text
 from tasks.errors import BadAnswer, CredentialError, IcflowsError, RequestRefused, ServerTrouble
 from tasks.invoicecloud.catalogue import FormSpec
 
-_HEAD_BYTES = 1 << 20
+_HEAD_BYTES = 1 << 16
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _CREDENTIALS = re.compile(
     r"webservicekey|billerguid|unauthori[sz]ed|authenticat|credential|access denied", re.I

@@ -56,45 +56,44 @@ def merge(
     names = [column.name for column in columns(target.contract)]
     connection.register("incoming", frame)
     try:
-        _judge(connection, target, names)
-        counts = dict(connection.execute("SELECT verdict, count(*) FROM verdict GROUP BY 1").fetchall())
+        unchanged, amended = _judge(connection, target, names)
         _touch_and_supersede(connection, target, seen_at)
-        _insert(connection, target, names, poll_id, form, seen_at)
+        _insert(connection, target, names, poll_id, form, seen_at, fresh=not unchanged + amended)
         gone = _mark_gone(connection, target, names, poll_id, form, seen_at) if complete_snapshot else 0
     finally:
-        connection.execute("DROP TABLE IF EXISTS temp.verdict")
+        connection.execute("DROP TABLE IF EXISTS temp.known")
         connection.unregister("incoming")
-    return Merged(counts.get("new", 0), counts.get("unchanged", 0), counts.get("amended", 0), gone)
+    return Merged(frame.height - unchanged - amended, unchanged, amended, gone)
 
 
 def _same_key(target: Target, left: str, right: str) -> str:
     return " AND ".join(f'{left}."{name}" IS NOT DISTINCT FROM {right}."{name}"' for name in target.key)
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, target: Target, names: list[str]) -> None:
-    changed = " OR ".join(
-        f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key
-    )
+def _judge(connection: duckdb.DuckDBPyConnection, target: Target, names: list[str]) -> tuple[int, int]:
+    """temp.known: incoming rows whose key is current, and whether they changed. Returns (unchanged, amended)."""
+    changed = " OR ".join(f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key)
     connection.execute(
-        f"""CREATE TEMP TABLE verdict AS
+        f"""CREATE TEMP TABLE known AS
             SELECT i.row_no, c.rowid AS current_row, c.version, c.first_seen_at,
-                   CASE WHEN c.version IS NULL THEN 'new'
-                        WHEN NOT c.present OR {changed or "false"} THEN 'amended'
-                        ELSE 'unchanged' END AS verdict
+                   NOT c.present OR {changed or "false"} AS amended
             FROM incoming i
-            LEFT JOIN (SELECT rowid, * FROM {target.versions} WHERE is_current) c ON {_same_key(target, "i", "c")}"""
+            JOIN (SELECT rowid, * FROM {target.versions} WHERE is_current) c ON {_same_key(target, "i", "c")}"""
     )
+    counts = "SELECT count(*) FILTER (NOT amended), count(*) FILTER (amended) FROM temp.known"
+    unchanged, amended = connection.execute(counts).fetchall()[0]
+    return unchanged, amended
 
 
 def _touch_and_supersede(connection: duckdb.DuckDBPyConnection, target: Target, seen_at: datetime) -> None:
     connection.execute(
         f"""UPDATE {target.versions} AS t SET last_seen_at = greatest(t.last_seen_at, $1::TIMESTAMPTZ)
-            FROM verdict v WHERE v.verdict = 'unchanged' AND t.rowid = v.current_row""",
+            FROM temp.known k WHERE NOT k.amended AND t.rowid = k.current_row""",
         [seen_at],
     )
     connection.execute(
         f"""UPDATE {target.versions} AS t SET is_current = false
-            FROM verdict v WHERE v.verdict = 'amended' AND t.rowid = v.current_row"""
+            FROM temp.known k WHERE k.amended AND t.rowid = k.current_row"""
     )
 
 
@@ -105,13 +104,20 @@ def _insert(
     poll_id: str,
     form: str,
     seen_at: datetime,
+    *,
+    fresh: bool,
 ) -> None:
+    """New and amended rows. `fresh`: no row is known, so nothing needs to be joined."""
     listing = ", ".join(f'i."{name}"' for name in names)
+    first, version, source = "coalesce(k.first_seen_at, $3::TIMESTAMPTZ)", "coalesce(k.version, 0) + 1", "incoming i"
+    if fresh:
+        first, version = "$3::TIMESTAMPTZ", "1"
+    else:
+        source += " LEFT JOIN temp.known k USING (row_no) WHERE k.amended IS NULL OR k.amended"
     connection.execute(
         f"""INSERT INTO {target.versions}
-            SELECT {listing}, $1, $2, i.row_no, coalesce(v.first_seen_at, $3::TIMESTAMPTZ), $3::TIMESTAMPTZ,
-                   $3::TIMESTAMPTZ, coalesce(v.version, 0) + 1, true, true
-            FROM incoming i JOIN verdict v USING (row_no) WHERE v.verdict <> 'unchanged'""",
+            SELECT {listing}, $1, $2, i.row_no, {first}, $3::TIMESTAMPTZ, $3::TIMESTAMPTZ, {version}, true, true
+            FROM {source}""",
         [form, poll_id, seen_at],
     )
 
