@@ -58,7 +58,6 @@ def zeep(body: Path, _: Path) -> Work:
     def work() -> int:
         envelope = etree.fromstring(body.read_bytes(), etree.XMLParser(huge_tree=True))
         answer = operation.process_reply(envelope)
-        diffgram = answer._value_1[1]["_value_1"]
         return len(answer["_value_1"][0]["_value_2"]["_value_1"])
 
     return work

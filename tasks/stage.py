@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import duckdb
 import polars as pl
 
 from checks.control import OutOfBalance, Total, must_balance, total
@@ -17,7 +16,7 @@ from tasks.invoicecloud.client import server_time
 from tasks.invoicecloud.report import Report
 from tasks.staging import aside, polls
 from tasks.staging.merge import Merged, Target, merge
-from tasks.staging.query import frame, scalar
+from tasks.staging.query import Connection, frame, scalar
 from tasks.staging.store import Staging
 from tasks.suspicion import Case, Suspicion, judge
 
@@ -67,7 +66,7 @@ def _is_complete_list(feed: FeedSpec) -> bool:
 
 
 def _quarantine(
-    connection: duckdb.DuckDBPyConnection, feed: FeedSpec, target: Target, report: Report, parts: Split,
+    connection: Connection, feed: FeedSpec, target: Target, report: Report, parts: Split,
     bad: pl.DataFrame, poll: Poll,
 ) -> None:  # fmt: skip
     sources = [feed.columns[name].source if name in feed.columns else name for name in target.key]
@@ -135,7 +134,7 @@ def covered_to(feed: FeedSpec, poll: Poll) -> datetime | None:
     return min(poll.window_to, min(clock, poll.requested_at) - feed.lag)
 
 
-def _record(connection: duckdb.DuckDBPyConnection, feed: FeedSpec, poll: Poll, staged: Staged) -> None:
+def _record(connection: Connection, feed: FeedSpec, poll: Poll, staged: Staged) -> None:
     reached = covered_to(feed, poll) if staged.status == "ok" else None
     if reached is not None and (poll.window_from is None or reached > poll.window_from):
         polls.advance_watermark(connection, poll, reached)
@@ -161,7 +160,7 @@ def check_results(staged: Staged) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=schema, orient="row")
 
 
-def _again(connection: duckdb.DuckDBPyConnection, poll: Poll) -> Staged:
+def _again(connection: Connection, poll: Poll) -> Staged:
     """This very poll was committed before (the caller never heard of it): tell what it did then."""
     row = frame(connection, "SELECT * FROM poll.runs WHERE poll_id = $1", [poll.poll_id]).row(0, named=True)
     counts = polls.Counts(**{name: row[name] for name in polls.Counts.__dataclass_fields__})

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import polars as pl
 
 from tasks.archive import Poll
 from tasks.invoicecloud.catalogue import FeedSpec
 from tasks.staging import polls
 from tasks.staging.merge import Target
-from tasks.staging.query import scalar
+from tasks.staging.query import Connection, scalar
 
 _HISTORY = 3
 
@@ -26,7 +25,7 @@ _HISTORY = 3
 class Case:
     """What is judged. `rows`: contract columns of all readable rows of the answer; `rows_in`: all its rows."""
 
-    connection: duckdb.DuckDBPyConnection
+    connection: Connection
     feed: FeedSpec
     target: Target
     poll: Poll

@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
+Connection = duckdb.DuckDBPyConnection
+
 
 def scalar(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> Any:
     """The first value of the first row, None if there is no row."""
