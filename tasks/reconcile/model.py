@@ -1,0 +1,122 @@
+"""Frames that go in and come out of reconcile, with their schemas. Every schema has an empty frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import polars as pl
+
+MONEY = pl.Decimal(18, 2)
+TIME = pl.Datetime("us", "UTC")
+ZERO = pl.lit("0.00").cast(MONEY)
+Schema = Mapping[str, Any]
+
+# Columns that the verdicts read; any further ones are allowed and ignored.
+PAYMENTS: Schema = {
+    "payment_guid": pl.String, "payment_date": TIME, "account_number": pl.String, "invoice_number": pl.String,
+    "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
+    "payment_source": pl.String, "processor_reference": pl.String, "status": pl.String,
+    "refund_of_guid": pl.String, "agent_code": pl.String, "first_seen_at": TIME,
+}  # fmt: skip
+SETTLEMENTS: Schema = {
+    "settled_batch_id": pl.String, "settled_date": pl.Date, "tender": pl.String, "payment_guid": pl.String,
+    "processor_reference": pl.String, "account_number": pl.String, "invoice_number": pl.String,
+    "settled_amount": MONEY, "transaction_type": pl.String, "batch_total": MONEY,
+    "batch_item_count": pl.Int32, "invoice_type": pl.String, "merchant_account": pl.String,
+    "first_seen_at": TIME, "last_seen_at": TIME,
+}  # fmt: skip
+ACH_REJECTS: Schema = {
+    "reject_date": TIME, "original_payment_guid": pl.String, "original_payment_date": TIME,
+    "account_number": pl.String, "invoice_number": pl.String, "reject_amount": MONEY,
+    "return_code": pl.String, "reject_sequence": pl.Int32,
+}  # fmt: skip
+POSTINGS: Schema = {
+    "posting_id": pl.String, "payment_guid": pl.String, "processor_reference": pl.String,
+    "account_number": pl.String, "invoice_number": pl.String, "amount": MONEY, "kind": pl.String,
+    "reason": pl.String, "origin": pl.String, "status": pl.String, "posted_at": TIME,
+    "effective_date": pl.Date, "reverses_posting_id": pl.String,
+}  # fmt: skip
+POLLS: Schema = {
+    "feed": pl.String, "window_from": TIME, "window_to": TIME, "covered_to": TIME, "requested_at": TIME,
+    "finished_at": TIME, "status": pl.String, "reason": pl.String,
+}  # fmt: skip
+
+ITEMS: Schema = {
+    "payment_guid": pl.String, "account_number": pl.String, "invoice_number": pl.String,
+    "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
+    "payment_source": pl.String, "agent_code": pl.String, "payment_date": TIME, "posted_amount": MONEY,
+    "reversed_amount": MONEY, "settled_amount": MONEY, "settled_date": pl.Date,
+    "settled_batch_id": pl.String, "returned_amount": MONEY,
+    "reject_date": TIME, "match_rule": pl.String, "state": pl.String, "state_reason": pl.String,
+    "due_by": TIME, "break_codes": pl.String,
+}  # fmt: skip
+BREAKS: Schema = {
+    "break_id": pl.String, "code": pl.String, "name": pl.String, "severity": pl.String, "subject": pl.String,
+    "payment_guid": pl.String, "account_number": pl.String, "invoice_number": pl.String, "amount": MONEY,
+    "occurred_at": TIME, "due_at": TIME, "sentence": pl.String, "evidence": pl.String,
+}  # fmt: skip
+TOTALS: Schema = {"kind": pl.String, "name": pl.String, "rows": pl.Int64, "amount": MONEY}
+HISTORY: Schema = {
+    **BREAKS, "state": pl.String, "opened_at": TIME, "closed_at": TIME, "last_seen_at": TIME,
+    "reopened_count": pl.Int32, "age": pl.Int32,
+}  # fmt: skip
+EVENTS: Schema = {
+    "break_id": pl.String, "at": TIME, "run_id": pl.String, "kind": pl.String, "from_amount": MONEY,
+    "to_amount": MONEY, "note": pl.String,
+}  # fmt: skip
+STATES = ("IN_FLIGHT", "MATCHED_PROVISIONAL", "MATCHED_FINAL", "EXPLAINED", "AMBIGUOUS", "BROKEN")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The five frames that are compared; columns as in the contracts, further columns are ignored."""
+
+    payments: pl.DataFrame
+    settlements: pl.DataFrame
+    ach_rejects: pl.DataFrame
+    postings: pl.DataFrame
+    polls: pl.DataFrame
+
+    def trimmed(self) -> Inputs:
+        """The same with just the columns that count. ValueError names a missing column or a wrong type."""
+        return Inputs(
+            **{f.name: conform(getattr(self, f.name), SCHEMAS[f.name], f.name) for f in fields(self)}
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """items: one row per payment · breaks: one row per break · totals: sums of states, proof included."""
+
+    items: pl.DataFrame
+    breaks: pl.DataFrame
+    totals: pl.DataFrame
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "payments": PAYMENTS,
+    "settlements": SETTLEMENTS,
+    "ach_rejects": ACH_REJECTS,
+    "postings": POSTINGS,
+    "polls": POLLS,
+}
+
+
+def empty(schema: Schema) -> pl.DataFrame:
+    """No rows, all columns."""
+    return pl.DataFrame(schema=dict(schema))
+
+
+def conform(frame: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:
+    """`frame` cut to `schema`. A frame without any column stands for an empty one."""
+    if not frame.columns:
+        return empty(schema)
+    missing = [column for column in schema if column not in frame.columns]
+    if missing:
+        raise ValueError(f"{name}: column {', '.join(missing)} is missing")
+    floats = [column for column, kind in schema.items() if kind == MONEY and frame.schema[column].is_float()]
+    if floats:
+        raise ValueError(f"{name}: {', '.join(floats)} holds money as a float")
+    return frame.select(pl.col(column).cast(kind) for column, kind in schema.items())

@@ -1,0 +1,117 @@
+"""Breaks of single payments and postings: B01, B03, B05, B06, B08, B09, B10, B16 from verdicts, and B02."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from tasks.reconcile.banking_days import day_start
+from tasks.reconcile.breaks import build
+from tasks.reconcile.feeds import Coverage
+from tasks.reconcile.model import MONEY, TIME
+from tasks.reconcile.postings import Books
+from tasks.reconcile.rules import Rules
+
+_PAYMENT = [
+    "payment_guid",
+    "payment_date",
+    "account_number",
+    "invoice_number",
+    "payment_amount",
+    "convenience_fee",
+]
+_PAYMENT += ["approved", "tender", "payment_source", "processor_reference", "status", "first_seen_at"]
+_POSTING = [
+    "posting_id",
+    "kind",
+    "status",
+    "amount",
+    "posted_at",
+    "account_number",
+    "invoice_number",
+    "payment_guid",
+]
+_POSTING += ["processor_reference", "origin", "reason"]
+_FACTS = (
+    "payment_amount",
+    "net",
+    "count",
+    "posted_account",
+    "posted_invoice",
+    "ic_status",
+    "imt_status",
+    "tender",
+)
+_NEITHER_DUE = ("B03", "B05", "B06", "B08", "B09")  # wrong at once, nothing to wait for
+
+
+def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules) -> pl.DataFrame:
+    """Breaks of the payments that verdicts.judge found broken, with both sides' rows as evidence."""
+    broken = work.filter(pl.col("break_codes").is_not_null())
+    broken = broken.join(_posted_rows(broken, books), on="item", how="left").with_columns(
+        subject="payment_guid",
+        occurred_at="payment_date",
+        count="n_posted",
+        ic_status=pl.when("accepted").then(pl.lit("approved")).otherwise(pl.lit("declined")),
+        imt_status=pl.when(pl.col("n_posted") > 0).then(pl.lit("posted")).otherwise(pl.lit("refused")),
+    )
+    return pl.concat(
+        [
+            *(_posting_side(code, broken, rules) for code in ("B01", *_NEITHER_DUE)),
+            _unsettled(broken, rules),
+            _unreversed(broken, rules),
+        ]
+    )
+
+
+def _posting_side(code: str, broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    by_difference = code in ("B03", "B05", "B06")
+    rows = broken.filter(pl.col("posting_code") == code).with_columns(
+        amount="difference" if by_difference else "payment_amount",
+        due_at=pl.col("posting_due") if code == "B01" else pl.lit(None, TIME),
+    )
+    return build(code, rules, rows, facts=_FACTS, evidence={"payment": _PAYMENT, "postings": "postings"})
+
+
+def _unsettled(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    rows = broken.filter("unsettled").with_columns(amount="payment_amount", due_at="settlement_due")
+    return build("B10", rules, rows, facts=_FACTS, evidence={"payment": _PAYMENT, "postings": "postings"})
+
+
+def _unreversed(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    rows = broken.filter("unreversed").with_columns(
+        amount="last_reject_amount", due_at="reversal_due", occurred_at="reject_date"
+    )
+    returned = ["reject_date", "return_code", "last_reject_amount", "n_returns"]
+    evidence = {"payment": _PAYMENT, "return": returned, "postings": "postings"}
+    return build("B16", rules, rows, facts=(*_FACTS, "return_code"), evidence=evidence)
+
+
+def _posted_rows(broken: pl.DataFrame, books: Books) -> pl.DataFrame:
+    """Per broken item: its postings in order of booking, and account and invoice of the last one."""
+    rows = books.claims.join(broken.select("item"), on="item", how="semi").sort("posted_at", "posting_id")
+    credited = rows.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED"))
+    last = credited.group_by("item").agg(
+        posted_account=pl.col("account_number").last(), posted_invoice=pl.col("invoice_number").last()
+    )
+    listed = rows.group_by("item", maintain_order=True).agg(postings=pl.struct(_POSTING))
+    return listed.join(last, on="item", how="left")
+
+
+def posted_not_reported(
+    books: Books, coverage: Coverage, rules: Rules, as_of: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """B02 and the postings held back: money that IMT booked as IC's and that no payment claims. The payments
+    feed must be complete from the effective date, if that is earlier, to the time of posting."""
+    now, hours = pl.lit(as_of, TIME), pl.duration(seconds=rules.codes["B02"].grace_hours * 3600)
+    effective = day_start(pl.col("effective_date"), rules.zone)
+    rows = books.unclaimed.with_columns(
+        subject="posting_id",
+        amount=pl.col("amount").cast(MONEY),
+        occurred_at="posted_at",
+        due_at=pl.col("posted_at") + hours,
+        needed_from=pl.min_horizontal(effective, "posted_at"),
+    ).filter(pl.col("due_at") < now)
+    proven = coverage.covers("payments", rows["needed_from"], rows["posted_at"])
+    return build("B02", rules, rows.filter(proven), evidence={"posting": _POSTING}), rows.filter(~proven)

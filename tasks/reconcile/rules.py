@@ -1,0 +1,151 @@
+"""Rules of reconcile: rules.toml with a biller's overrides on top. Facts are data, behaviour is code."""
+
+from __future__ import annotations
+
+import difflib
+import string
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import available_timezones
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tasks.errors import SettingsError
+from tasks.nearest import unknown_keys
+
+# What a sentence may speak of; each class fills those that it knows, the others print as "-".
+FACTS = (
+    "account", "amount", "batch", "batch_total", "count", "date", "detail", "due", "exclusion", "ic_status",
+    "imt_status", "invoice", "item_count", "net", "payment_amount", "posted_account", "posted_invoice",
+    "return_code", "subject", "tender",
+)  # fmt: skip
+
+
+class Section(BaseModel):
+    """Frozen, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Code(Section):
+    """One break class. `guard` = the feeds that must be complete before a break of it is closed."""
+
+    name: str = Field(min_length=1)
+    severity: Literal["LOW", "MED", "HIGH"]
+    sentence: str = Field(min_length=1)
+    guard: tuple[str, ...] = ()
+    grace_hours: float = Field(0, ge=0)
+    grace_banking_days: int = Field(0, ge=0)
+    grace_by_tender: dict[str, int] = {}
+
+    @field_validator("sentence")
+    @classmethod
+    def _facts(cls, text: str) -> str:
+        for name in placeholders(text):
+            if name not in FACTS:
+                raise ValueError(f"unknown fact '{{{name}}}'{_nearest(name, FACTS)}")
+        return text
+
+
+class Feed(Section):
+    """How often a feed is polled."""
+
+    interval_hours: float = Field(gt=0)
+
+
+class Finality(Section):
+    """When a settled payment can no longer come back: calendar days, then banking days."""
+
+    calendar_days: int = Field(ge=0)
+    banking_days: int = Field(0, ge=0)
+
+
+class Exclusion(Section):
+    """Rows of a feed that no payment report names. Void after `expiry`: then they count as unidentified."""
+
+    feed: Literal["settlements"]
+    column: Literal["processor_reference", "merchant_account", "invoice_type"]
+    starts_with: str = Field(min_length=1)
+    support_origin: str
+    owner: str = Field(min_length=1)
+    expiry: date
+
+
+class Rules(Section):
+    """All rules of one biller."""
+
+    zone: str
+    tolerance: Decimal = Field(ge=0, decimal_places=2)
+    fee_model: Literal["absorbed", "payer_paid_separate", "payer_paid_included"]
+    void_statuses: tuple[str, ...]
+    returned_statuses: tuple[str, ...]
+    reversal_wait_banking_days: int = Field(ge=0)
+    orphan_lookback_days: int = Field(ge=0)
+    late_factor: float = Field(gt=0)
+    feeds: dict[str, Feed]
+    finality: dict[str, Finality]
+    exclusions: dict[str, Exclusion]
+    codes: dict[str, Code]
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, text: str) -> str:
+        if text not in available_timezones():
+            raise ValueError("is no IANA time zone; write one such as America/Chicago")
+        return text
+
+    def tender_grace(self, code: str) -> dict[str, int]:
+        """Banking days of grace by tender; `default` for a tender without a line of its own."""
+        rule = self.codes[code]
+        return {"default": rule.grace_banking_days, **rule.grace_by_tender}
+
+
+def tender_days(grace: dict[str, int]) -> pl.Expr:
+    """Banking days for the row's tender; `default` for any other."""
+    return pl.col("tender").replace_strict(grace, default=grace["default"], return_dtype=pl.Int64)
+
+
+def placeholders(sentence: str) -> list[str]:
+    """Names between braces, in order."""
+    try:
+        return [name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None]
+    except ValueError as problem:
+        raise ValueError(f"sentence cannot be read: {problem}") from problem
+
+
+def load_rules(overrides: Mapping[str, Any] | None = None) -> Rules:
+    """rules.toml with `overrides` merged in, table by table. A wrong key: SettingsError, with the nearest."""
+    defaults = _defaults()
+    merged = _merge(defaults, overrides or {})
+    for table in ("codes", "feeds"):  # closed sets; tenders and exclusions may be added
+        for name in merged[table] if isinstance(merged[table], Mapping) else ():
+            if name not in defaults[table]:
+                raise SettingsError(f"rules: unknown key '{table}.{name}'{_nearest(name, defaults[table])}")
+    try:
+        return Rules.model_validate(merged)
+    except ValidationError as problem:
+        raise SettingsError(unknown_keys(problem, Rules, "rules")) from None
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("rules.toml").read_text("utf-8"))
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"

@@ -1,0 +1,165 @@
+"""The verdict on each payment: what should stand in the books, which break it is, in which state it ends.
+
+Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), fee and amount (B06, B05),
+missing (B01). One of these at most; besides it a payment may be unsettled (B10) or have an unposted or
+duplicate return (B16, B20).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from tasks.reconcile.banking_days import BankingCalendar
+from tasks.reconcile.dues import with_books, with_dues
+from tasks.reconcile.feeds import Coverage
+from tasks.reconcile.model import MONEY, TIME, ZERO
+from tasks.reconcile.rules import Rules
+
+_SUMS = [
+    "paid",
+    "suspense",
+    "reversed_paid",
+    "reversed_suspense",
+    "settled_amount",
+    "went_back",
+    "returned_amount",
+]
+_COUNTS = [
+    "n_paid",
+    "n_suspense",
+    "n_reversed_paid",
+    "n_reversed_suspense",
+    "n_refused",
+    "n_settled",
+    "n_returns",
+]
+
+
+def judge(
+    work: pl.DataFrame, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
+) -> pl.DataFrame:
+    """Adds the verdict columns to `work` (payments with what was claimed for them)."""
+    # Rows that nothing touched have nulls from the joins: zero money, zero rows.
+    work = work.with_columns(
+        *(pl.col(name).fill_null(ZERO) for name in _SUMS), *(pl.col(name).fill_null(0) for name in _COUNTS)
+    )
+    work = with_books(work, rules)
+    work = with_dues(work, coverage, rules, calendar, as_of)
+    work = work.with_columns(posting_code=_posting_code(rules))
+    work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed())
+    code_columns = [
+        pl.col("posting_code"),
+        pl.when("unsettled").then(pl.lit("B10")),
+        pl.when("unreversed").then(pl.lit("B16")),
+        pl.when("returned_twice").then(pl.lit("B20")),
+    ]
+    codes = pl.concat_str(code_columns, separator=",", ignore_nulls=True)
+    work = work.with_columns(break_codes=pl.when(~pl.col("ambiguous") & (codes != "")).then(codes))
+    return work.with_columns(_state(rules, as_of)).unnest("verdict")
+
+
+def _posting_code(rules: Rules) -> pl.Expr:
+    tolerance = pl.lit(str(rules.tolerance)).cast(MONEY)
+    gap = pl.col("difference").abs()
+    posted = pl.col("n_posted") > 0
+    live = pl.col("n_posted").cast(pl.Int64) - pl.col("n_reversed")
+    expected_count = pl.when(pl.col("should") > ZERO).then(1).otherwise(0)
+    twice = (pl.col("n_paid") > 1) & (live > expected_count) & (pl.col("difference") > tolerance)
+    conflict = (
+        pl.when("accepted").then(~posted & (pl.col("n_refused") > 0)).otherwise(pl.col("net") > tolerance)
+    )
+    off = pl.col("accepted") & posted & (gap > tolerance) & ~_awaits_return()
+    is_fee = gap == pl.col("convenience_fee")
+    missing = pl.col("accepted") & ~posted & pl.col("posting_overdue") & pl.col("posting_proven")
+    return (
+        pl.when(pl.col("ambiguous") | pl.col("is_refund")).then(None)
+        .when(twice).then(pl.lit("B03"))
+        .when(conflict).then(pl.lit("B09"))
+        .when(pl.col("accepted") & pl.col("wrong_reference").fill_null(False)).then(pl.lit("B08"))
+        .when(off & is_fee.fill_null(False)).then(pl.lit("B06"))
+        .when(off).then(pl.lit("B05"))
+        .when(missing).then(pl.lit("B01"))
+    )  # fmt: skip
+
+
+def _awaits_return() -> pl.Expr:
+    """Fully posted, then reversed without a return so far: IMT may know of it before the feed does."""
+    was_right = pl.col("posted") == pl.col("expected")
+    return was_right & (pl.col("n_reversed") > 0) & (pl.col("back") == ZERO) & ~pl.col("return_news_overdue")
+
+
+def _unsettled() -> pl.Expr:
+    nothing_back = (pl.col("n_returns") == 0) & (pl.col("went_back") == ZERO)
+    open_ = pl.col("accepted") & ~pl.col("is_refund") & (pl.col("n_settled") == 0) & nothing_back
+    return open_ & pl.col("settlement_proven") & ~pl.col("ambiguous")
+
+
+def _unreversed() -> pl.Expr:
+    """A return of money that still stands in the books. What was never posted cannot be reversed (B01)."""
+    open_ = (pl.col("n_returns") > 0) & ~pl.col("return_reversed") & (pl.col("n_posted") > 0)
+    return open_ & pl.col("reversal_overdue") & pl.col("reversal_proven") & ~pl.col("ambiguous")
+
+
+def _state(rules: Rules, as_of: datetime) -> pl.Expr:
+    """Struct `verdict`: state, state_reason, due_by. The first line that fits decides."""
+    now = pl.lit(as_of, TIME)
+    returned, posted = pl.col("n_returns") > 0, pl.col("n_posted") > 0
+    came_back = pl.col("return_reversed") & (pl.col("should") < pl.col("expected"))
+    unsettled = pl.col("n_settled") == 0
+    taken_back = pl.col("back_kind").is_in(["REJECT", "CHARGEBACK"]).fill_null(False) & ~pl.col(
+        "return_reversed"
+    )
+    final = (pl.col("final_at") <= now) & (pl.col("settled_amount") == pl.col("payment_amount"))
+    held = pl.format(
+        "held: settlements not complete since {}",
+        pl.min_horizontal("settlements_to", now).dt.strftime("%Y-%m-%d %H:%MZ").fill_null("the payment"),
+    )
+    back = (
+        pl.when(returned)
+        .then(pl.format("returned {}, reversed", "return_code"))
+        .otherwise(
+            pl.format("{}, reversed", pl.coalesce(pl.col("back_kind"), pl.col("status")).str.to_lowercase())
+        )
+    )
+    in_books = pl.when(pl.col("n_paid") > 0).then(pl.lit("posted")).otherwise(pl.lit("in suspense"))
+    settled = (
+        pl.when(pl.col("settled_amount") == pl.col("payment_amount"))
+        .then(pl.format("{} and settled", in_books))
+        .otherwise(pl.format("{}; settled {} of {} USD", in_books, "settled_amount", "payment_amount"))
+    )
+    waits_return = posted & (pl.col("net") != pl.col("should")) & _awaits_return()
+    unposted_held = pl.lit("held: postings not complete to the payment's due time")
+    lines: list[tuple[pl.Expr, str, pl.Expr, pl.Expr | None]] = [
+        (pl.col("ambiguous"), "AMBIGUOUS", pl.lit("more than one candidate on either side"), None),
+        (pl.col("break_codes").is_not_null(), "BROKEN", pl.col("break_codes"), None),
+        (pl.col("is_refund"), "EXPLAINED", pl.lit("refund of another payment"), None),
+        (~pl.col("accepted"), "EXPLAINED", _not_accepted(rules), None),
+        (posted & came_back, "EXPLAINED", back, None),
+        (~posted & ~pl.col("posting_overdue"), "IN_FLIGHT", pl.lit("not posted yet"), pl.col("posting_due")),
+        (~posted, "IN_FLIGHT", unposted_held, None),
+        (returned & ~pl.col("return_reversed"), "IN_FLIGHT",
+         pl.format("returned {}, not reversed yet", "return_code"), pl.col("reversal_due")),
+        (waits_return, "IN_FLIGHT", pl.lit("reversed, no return reported yet"), pl.col("return_news_due")),
+        (taken_back, "IN_FLIGHT",
+         pl.format("{} settled, not reported yet", pl.col("back_kind").str.to_lowercase()), None),
+        (unsettled & pl.col("settlement_overdue"), "IN_FLIGHT", held, None),
+        (unsettled, "IN_FLIGHT", pl.format("{}, not settled yet", in_books), pl.col("settlement_due")),
+        (final, "MATCHED_FINAL", settled, None),
+    ]  # fmt: skip
+    state, reason, due = pl.lit("MATCHED_PROVISIONAL"), settled, pl.col("final_at")
+    nothing = pl.lit(None, TIME)
+    for test, name, why, when in reversed(lines):
+        state = pl.when(test).then(pl.lit(name)).otherwise(state)
+        reason = pl.when(test).then(why).otherwise(reason)
+        due = pl.when(test).then(nothing if when is None else when).otherwise(due)
+    return pl.struct(state=state, state_reason=reason, due_by=due).alias("verdict")
+
+
+def _not_accepted(rules: Rules) -> pl.Expr:
+    said = pl.when(pl.col("status").is_in(list(rules.void_statuses))).then(
+        pl.col("status").str.to_lowercase()
+    )
+    word = said.fill_null("declined")
+    return pl.when(pl.col("n_reversed") > 0).then(pl.format("{}, posted and reversed", word)).otherwise(word)

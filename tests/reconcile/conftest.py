@@ -1,0 +1,162 @@
+"""A hand-made world of a few rows: one account, October 2026, Chicago time, every feed complete."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.reconcile import (
+    ACH_REJECTS,
+    PAYMENTS,
+    POLLS,
+    POSTINGS,
+    SETTLEMENTS,
+    BankingCalendar,
+    Inputs,
+    Outcome,
+    load_rules,
+    reconcile,
+)
+
+ZONE = "America/Chicago"
+FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
+
+
+def guid(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012d}"
+
+
+def utc(day: int, hour: int = 15, minute: int = 0, *, month: int = 10) -> datetime:
+    """A moment of October 2026 (UTC); 15:00 is 10:00 in Chicago."""
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)
+
+
+class World:
+    """Collects rows and runs reconcile on them. Money is given as text."""
+
+    zone = ZONE
+    calendar = BankingCalendar()
+
+    def __init__(self, as_of: datetime | None = None, **rules: Any) -> None:
+        self.as_of = as_of or utc(30, 23)
+        self.rules = load_rules({"zone": ZONE, **rules})
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in ("payments", "settlements", "ach_rejects", "postings", "polls")
+        }
+        self.polled = True
+
+    def payment(self, n: int = 1, amount: str = "100.00", at: datetime | None = None, **more: Any) -> str:
+        at = at or utc(5)
+        row = {"payment_guid": guid(n), "payment_date": at, "account_number": "0012345678", "approved": True}
+        row |= {
+            "invoice_number": f"INV-{n}",
+            "payment_amount": amount,
+            "convenience_fee": "2.50",
+            "tender": "CARD",
+        }
+        row |= {"processor_reference": f"PR{n}", "first_seen_at": at + timedelta(hours=2)}
+        self.rows["payments"].append(row | more)
+        return guid(n)
+
+    def posting(self, n: int = 1, amount: str = "100.00", at: datetime | None = None, **more: Any) -> str:
+        at = at or utc(5, 18)
+        id_: str = more.pop("posting_id", f"P{len(self.rows['postings']) + 1}")
+        row = {"posting_id": id_, "payment_guid": guid(n), "account_number": "0012345678", "amount": amount}
+        row |= {"invoice_number": f"INV-{n}", "kind": "PAYMENT", "origin": "IC", "status": "POSTED"}
+        times = {"posted_at": at, "effective_date": at.date()}
+        self.rows["postings"].append({**row, **times, **more})
+        return id_
+
+    def settled(self, n: int = 1, amount: str = "100.00", on: date | None = None, **more: Any) -> None:
+        """One row in a batch of its own day; totals of the batch are filled in when run."""
+        on = on or date(2026, 10, 7)
+        seen = datetime(on.year, on.month, on.day, 23, tzinfo=UTC)
+        row = {"settled_batch_id": f"B{on}", "settled_date": on, "tender": "CARD", "payment_guid": guid(n)}
+        row |= {"processor_reference": f"PR{n}", "settled_amount": amount, "transaction_type": "PAYMENT"}
+        row |= {"account_number": "0012345678", "invoice_number": f"INV-{n}", "first_seen_at": seen}
+        self.rows["settlements"].append(row | {"last_seen_at": seen} | more)
+
+    def returned(self, n: int = 1, amount: str = "100.00", at: datetime | None = None, **more: Any) -> None:
+        row = {"original_payment_guid": guid(n), "reject_date": at or utc(9), "reject_amount": amount}
+        row |= {"original_payment_date": utc(5), "account_number": "0012345678", "invoice_number": f"INV-{n}"}
+        self.rows["ach_rejects"].append(row | {"return_code": "R01", "reject_sequence": 1} | more)
+
+    def poll(
+        self, feed: str, start: datetime | None, end: datetime | None, status: str = "ok", **more: Any
+    ) -> None:
+        at = more.pop("at", end or self.as_of)
+        row = {"feed": feed, "window_from": start, "window_to": end, "requested_at": at, "finished_at": at}
+        self.rows["polls"].append(row | {"status": status} | more)
+
+    def chain(self, n: int = 1, amount: str = "100.00", **more: Any) -> str:
+        """A payment that is posted and settled as it should be."""
+        self.payment(n, amount, **more)
+        self.posting(n, amount)
+        self.settled(n, amount)
+        return guid(n)
+
+    def inputs(self) -> Inputs:
+        if self.polled and not self.rows["polls"]:
+            for feed in FEEDS:
+                windowed = feed not in ("autopay", "paperless")
+                self.poll(feed, utc(1, 5, month=8) if windowed else None, self.as_of if windowed else None)
+        schemas = {
+            "payments": PAYMENTS,
+            "settlements": SETTLEMENTS,
+            "ach_rejects": ACH_REJECTS,
+            "postings": POSTINGS,
+            "polls": POLLS,
+        }
+        frames = {name: _frame(self.rows[name], schema) for name, schema in schemas.items()}
+        frames["settlements"] = _with_batch_totals(frames["settlements"])
+        return Inputs(**frames)
+
+    def run(self) -> Outcome:
+        return reconcile(self.inputs(), self.rules, self.as_of, self.calendar)
+
+    def found(self) -> list[tuple[str, str, Decimal]]:
+        """code, subject and amount of every break."""
+        return self.run().breaks.select("code", "subject", "amount").rows()
+
+    def item(self, n: int = 1) -> dict[str, Any]:
+        return self.run().items.row(by_predicate=pl.col("payment_guid") == guid(n), named=True)
+
+
+def _frame(rows: list[dict[str, Any]], schema: Any) -> pl.DataFrame:
+    columns = {
+        name: pl.Series(name, [_value(row.get(name), kind) for row in rows], kind)
+        for name, kind in schema.items()
+    }
+    return pl.DataFrame(columns)
+
+
+def _value(value: Any, kind: Any) -> Any:
+    return Decimal(value) if isinstance(value, str) and kind == pl.Decimal(18, 2) else value
+
+
+def _with_batch_totals(frame: pl.DataFrame) -> pl.DataFrame:
+    total = pl.col("settled_amount").sum().over("settled_batch_id").cast(pl.Decimal(18, 2))
+    count = pl.len().over("settled_batch_id").cast(pl.Int32)
+    return frame.with_columns(
+        pl.col("batch_total").fill_null(total), pl.col("batch_item_count").fill_null(count)
+    )
+
+
+@pytest.fixture(scope="session")
+def world() -> type[World]:
+    return World
+
+
+@pytest.fixture(scope="session")
+def moment() -> Any:
+    """utc(day, hour, minute) of October 2026."""
+    return utc
+
+
+@pytest.fixture(scope="session")
+def guid_of() -> Any:
+    return guid

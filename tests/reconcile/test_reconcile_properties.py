@@ -1,0 +1,279 @@
+"""What must hold for any rows: one state each, sums kept, no row used twice, row order without meaning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.reconcile import (
+    BREAKS,
+    ITEMS,
+    STATES,
+    TOTALS,
+    Inputs,
+    StateTotalsError,
+    compare,
+    empty,
+    load_rules,
+    postings,
+    reconcile,
+)
+from tasks.reconcile.model import PAYMENTS
+
+AMOUNTS = ["100.00", "100.01", "102.50", "0.01"]
+_payment = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 4),
+        "amount": st.sampled_from(AMOUNTS),
+        "approved": st.sampled_from([True, True, True, False]),
+        "tender": st.sampled_from(["CARD", "EFT", None]),
+        "invoice_number": st.sampled_from(["INV-1", "INV\u20132", None]),
+        "processor_reference": st.sampled_from(["PR1", "PR2", "", None]),
+        "status": st.sampled_from([None, None, "VOIDED", "REFUNDED"]),
+        "day": st.integers(1, 30),
+    }
+)
+_posting = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 5),
+        "amount": st.sampled_from(AMOUNTS),
+        "kind": st.sampled_from(
+            ["PAYMENT", "PAYMENT", "PAYMENT", "SUSPENSE", "REVERSAL", "REFUND", "TRANSFER"]
+        ),
+        "nameless": st.booleans(),
+        "invoice_number": st.sampled_from(["INV-1", "inv-2", None]),
+        "processor_reference": st.sampled_from(["PR1", "pr2", "CS1", None]),
+        "origin": st.sampled_from(["IC", "IC", "IC", "CLOUDSTORE", "LOCKBOX"]),
+        "status": st.sampled_from(["POSTED", "POSTED", "POSTED", "REFUSED"]),
+        "reverses_posting_id": st.sampled_from([None, "P1", "P2"]),
+        "day": st.integers(1, 30),
+    }
+)
+_settled = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 5),
+        "amount": st.sampled_from(AMOUNTS),
+        "nameless": st.booleans(),
+        "processor_reference": st.sampled_from(["PR1", "PR2", "CS1", None]),
+        "transaction_type": st.sampled_from(["PAYMENT", "PAYMENT", "REJECT", "REFUND"]),
+        "day": st.integers(1, 30),
+    }
+)
+_returned = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 5),
+        "amount": st.sampled_from(AMOUNTS),
+        "nameless": st.booleans(),
+        "return_code": st.sampled_from(["R01", "R10", "R61"]),
+        "reject_sequence": st.sampled_from([1, 2, None]),
+        "day": st.integers(1, 30),
+    }
+)
+_poll = st.tuples(
+    st.sampled_from(["payments", "settlements", "ach_rejects", "autopay"]),
+    st.integers(1, 15),
+    st.integers(16, 30),
+    st.sampled_from(["ok", "ok", "suspect", "failed"]),
+)
+_rows = st.tuples(
+    st.lists(_payment, max_size=5),
+    st.lists(_posting, max_size=7),
+    st.lists(_settled, max_size=5),
+    st.lists(_returned, max_size=3),
+    st.lists(_poll, max_size=5),
+)
+SETTINGS = settings(derandomize=True, max_examples=30, deadline=None)
+
+
+def build(world: Any, moment: Any, rows: Any) -> Any:
+    w = world(as_of=moment(30, 23))
+    payments, posted, settled, returned, polls = rows
+    for row in payments:
+        w.payment(**{k: v for k, v in row.items() if k != "day"}, at=moment(row["day"]))
+    for drawn in posted:
+        row = dict(drawn)
+        sign = "-" if row["kind"] in ("REVERSAL", "REFUND") else ""
+        more = {"payment_guid": None} if row.pop("nameless") else {}
+        w.posting(row.pop("n"), sign + row.pop("amount"), moment(row.pop("day"), 18), **row, **more)
+    for drawn in settled:
+        row = dict(drawn)
+        sign = "" if row["transaction_type"] == "PAYMENT" else "-"
+        more = {"payment_guid": None} if row.pop("nameless") else {}
+        w.settled(row.pop("n"), sign + row.pop("amount"), moment(row.pop("day")).date(), **row, **more)
+    for drawn in returned:
+        row = dict(drawn)
+        more = {"original_payment_guid": None} if row.pop("nameless") else {}
+        w.returned(row.pop("n"), row.pop("amount"), moment(row.pop("day")), **row, **more)
+    for feed, start, end, status in polls:
+        w.poll(feed, moment(start), moment(end), status)
+    return w
+
+
+@SETTINGS
+@given(rows=_rows)
+def test_every_payment_in_one_state_and_sums_kept(rows: Any, world: Any, moment: Any) -> None:
+    w = build(world, moment, rows)
+    inputs, outcome = w.inputs(), w.run()
+    items, breaks, totals = outcome.items, outcome.breaks, outcome.totals
+    assert items.height == inputs.payments.height
+    assert items["payment_guid"].to_list() == inputs.payments["payment_guid"].to_list()
+    assert set(items["state"]) <= set(STATES)
+    assert items["state_reason"].null_count() == 0
+    by_state = totals.filter(pl.col("kind") == "state")
+    assert by_state["rows"].sum() == items.height
+    assert by_state["amount"].sum() == inputs.payments["payment_amount"].sum()
+    assert ((items["state"] == "BROKEN") == items["break_codes"].is_not_null()).all()
+    assert breaks["break_id"].is_unique().all()
+    assert breaks.null_count()["subject"].item() == 0
+    of_items = items.select(code=pl.col("break_codes").str.split(","), payment_guid="payment_guid").explode(
+        "code"
+    )
+    of_items = of_items.drop_nulls("code").unique()
+    told = breaks.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B08", "B09", "B10", "B16"]))
+    expected = of_items.filter(pl.col("code") != "B20")
+    assert sorted(told.select("code", "subject").rows()) == sorted(expected.rows())
+    one_side = of_items.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B08", "B09"]))
+    assert (
+        one_side.group_by("payment_guid").len()["len"].max() in (None, 1)
+        or not items["payment_guid"].is_unique().all()
+    )
+
+
+@SETTINGS
+@given(rows=_rows)
+def test_no_posting_and_no_payment_under_a_weak_key_is_used_twice(rows: Any, world: Any, moment: Any) -> None:
+    w = build(world, moment, rows)
+    data = w.inputs().trimmed()
+    books = postings.match(compare.prepared(data.payments, w.rules), data.postings, "America/Chicago")
+    assert books.claims["row"].is_unique().all()
+    weak = books.claims.filter(pl.col("rule").is_in(["key2", "key3"]))
+    assert weak["item"].is_unique().all()
+    strong = books.claims.filter(pl.col("rule") == "key1")
+    assert not set(weak["item"]) & set(strong["item"])
+    credits = books.claims.filter(pl.col("rule").is_not_null())
+    assert not set(credits["row"]) & set(books.unclaimed["row"])
+    assert not set(credits["item"]) & set(books.ambiguous)
+
+
+@SETTINGS
+@given(rows=_rows, seed=st.integers(0, 1_000))
+def test_order_of_rows_does_not_matter_and_twice_is_once(
+    rows: Any, seed: int, world: Any, moment: Any
+) -> None:
+    w = build(world, moment, rows)
+    inputs = w.inputs()
+    shuffled = Inputs(**{k: v.sample(fraction=1, shuffle=True, seed=seed) for k, v in vars(inputs).items()})
+    first, second = (reconcile(data, w.rules, w.as_of, w.calendar) for data in (inputs, shuffled))
+    again = reconcile(inputs, w.rules, w.as_of, w.calendar)
+    assert again.items.equals(first.items)
+    assert again.breaks.equals(first.breaks)
+    assert again.totals.equals(first.totals)
+    assert second.totals.equals(first.totals)
+    told = ("break_id", "code", "subject", "amount", "sentence")
+    assert second.breaks.select(told).equals(first.breaks.select(told))
+    key = [
+        "payment_guid",
+        "payment_amount",
+        "state",
+        "state_reason",
+        "break_codes",
+        "payment_date",
+        "approved",
+        "tender",
+    ]
+    assert second.items.select(key).sort(key).equals(first.items.select(key).sort(key))
+
+
+@pytest.mark.parametrize("absent", ["payments", "settlements", "ach_rejects", "postings", "polls"])
+def test_any_frame_may_be_empty(world: Any, absent: str) -> None:
+    w = world()
+    w.chain(tender="EFT")
+    w.returned()
+    w.settled(3, payment_guid=None, processor_reference="CS1")
+    inputs = replace(w.inputs(), **{absent: pl.DataFrame()})
+    outcome = reconcile(inputs, w.rules, w.as_of, w.calendar)
+    assert outcome.items.schema == empty(ITEMS).schema
+    assert outcome.breaks.schema == empty(BREAKS).schema
+    assert outcome.totals.schema == empty(TOTALS).schema
+    assert outcome.items.height == (0 if absent == "payments" else 1)
+
+
+def test_constant_columns_are_columns_like_any_other(world: Any) -> None:
+    """Polars keeps a literal column as one value; comparisons with it must still give a row each."""
+    w = world()
+    for n in (1, 2, 3):
+        w.payment(n)
+        w.settled(n)
+        w.returned(n)
+        w.posting(n + 5)
+        w.settled(n + 5)
+        w.settled(0, payment_guid=None, processor_reference="CS1")
+    inputs = w.inputs()
+    constant = Inputs(**{name: _with_literals(frame) for name, frame in vars(inputs).items()})
+    first, second = (reconcile(data, w.rules, w.as_of, w.calendar) for data in (inputs, constant))
+    assert second.items.equals(first.items)
+    assert second.breaks.equals(first.breaks)
+    assert second.breaks["code"].unique().sort().to_list() == ["B01", "B02", "B11", "B42"]
+
+
+def _with_literals(frame: pl.DataFrame) -> pl.DataFrame:
+    same = [name for name in frame.columns if frame[name].n_unique() == 1]
+    return frame.with_columns(pl.lit(frame[name][0], frame.schema[name]).alias(name) for name in same)
+
+
+def test_no_rows_at_all() -> None:
+    nothing = pl.DataFrame()
+    outcome = reconcile(Inputs(*[nothing] * 5), load_rules(), datetime(2026, 10, 30, tzinfo=UTC))
+    assert outcome.items.is_empty()
+    assert outcome.breaks.is_empty()
+    assert set(outcome.totals["rows"]) == {0}
+
+
+def test_sums_that_do_not_meet_stop_the_run(world: Any) -> None:
+    w = world()
+    w.chain()
+    w.chain(2)
+    totals = w.run().totals
+    states, feed = (totals.filter(pl.col("kind") == kind) for kind in ("state", "feed"))
+    compare.proof(states, feed)
+    lost = states.filter(pl.col("name") != "MATCHED_PROVISIONAL")
+    with pytest.raises(StateTotalsError, match=r"-2 rows and -200\.00 USD"):
+        compare.proof(lost, feed)
+
+
+def test_money_as_float_and_missing_columns_are_refused(world: Any) -> None:
+    w = world()
+    w.payment()
+    inputs = w.inputs()
+    as_float = inputs.payments.with_columns(pl.col("payment_amount").cast(pl.Float64))
+    with pytest.raises(ValueError, match="payment_amount holds money as a float"):
+        reconcile(replace(inputs, payments=as_float), w.rules, w.as_of)
+    with pytest.raises(ValueError, match="payments: column tender is missing"):
+        reconcile(replace(inputs, payments=inputs.payments.drop("tender")), w.rules, w.as_of)
+    assert set(PAYMENTS) <= set(inputs.payments.columns)
+
+
+def test_large_amounts_keep_their_cents(world: Any) -> None:
+    w = world()
+    w.payment(1, "9999999999999.99")
+    w.posting(1, "9999999999999.98")
+    w.settled(1, "9999999999999.99")
+    assert [amount for _, _, amount in w.found()] == [Decimal("-0.01")]
+
+
+def test_row_touching_every_time_zone_edge_keeps_the_day(world: Any, moment: Any) -> None:
+    """A payment a second before Chicago's midnight is due a banking day before one a second later."""
+    due = []
+    for shift in (-1, 1):
+        w = world(as_of=moment(6, 8))
+        w.payment(at=moment(6, 5) + timedelta(seconds=shift), first_seen_at=moment(6, 6))
+        w.posting(at=moment(6, 7))
+        due.append(w.item()["due_by"])
+    assert due == [moment(9, 5), moment(10, 5).replace(day=13)]
