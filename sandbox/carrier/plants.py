@@ -1,0 +1,66 @@
+"""Which payments carry a planted break. Every planted payment carries exactly one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from sandbox.carrier.span import OLD_BANKING_DAYS, Span
+
+DEFAULT_PLANT: dict[str, int] = {
+    "B01": 3,
+    "B02": 3,
+    "B03": 2,
+    "B05": 3,
+    "B06": 2,
+    "B08": 2,
+    "B09": 4,
+    "B10": 3,
+    "B11": 3,
+    "B12": 2,
+    "B16": 3,
+    "B18": 2,
+    "B20": 2,
+    "B42": 2,
+}
+# B09 comes in two kinds: declined but posted, approved but refused by IMT.
+DECLINED_POSTED, APPROVED_REFUSED = "B09/declined", "B09/refused"
+
+
+def counts(plant: Mapping[str, int] | None) -> dict[str, int]:
+    """The wanted number per class; classes that `plant` does not name keep their default."""
+    unknown = set(plant or {}) - set(DEFAULT_PLANT)
+    if unknown:
+        raise ValueError(f"cannot plant {', '.join(sorted(unknown))}; known: {', '.join(DEFAULT_PLANT)}")
+    return DEFAULT_PLANT | dict(plant or {})
+
+
+def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.DataFrame:
+    """The book with a column `plant`: a class, or null. Lowest random rank first, disjoint.
+
+    A class gets fewer than wanted when the span holds too few payments that fit.
+    """
+    old = pl.col("payment_date") <= span.old
+    clean = pl.col("approved") & old & ~pl.col("twin") & ~pl.col("returned")
+    age = pl.lit(int(span.calendar.index(pl.Series([span.close.date()]))[0])) - pl.col("local_index")
+    returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
+    # Classes with the rarest candidates first.
+    fits: list[tuple[str, int, pl.Expr]] = [
+        ("B16", wanted["B16"], returned),
+        ("B20", wanted["B20"], returned),
+        (DECLINED_POSTED, (wanted["B09"] + 1) // 2, ~pl.col("approved") & old),
+        ("B10", wanted["B10"], clean & (age >= OLD_BANKING_DAYS)),
+        ("B06", wanted["B06"], clean & pl.col("fee_cents").is_not_null()),
+        (APPROVED_REFUSED, wanted["B09"] // 2, clean),
+        ("B01", wanted["B01"], clean),
+        ("B03", wanted["B03"], clean),
+        ("B05", wanted["B05"], clean),
+        ("B08", wanted["B08"], clean),
+    ]
+    chosen = pl.DataFrame(schema={"seq": pl.Int64, "plant": pl.String})
+    for name, count, fit in fits:
+        free = book.filter(fit).select("seq", "rank").join(chosen, on="seq", how="anti")
+        taken = free.sort("rank", "seq").head(count).select("seq", pl.lit(name).alias("plant"))
+        chosen = pl.concat([chosen, taken])
+    return book.join(chosen, on="seq", how="left", maintain_order="left")
