@@ -38,33 +38,26 @@ def pull(
 
 
 def _show_pull(feed: str, result: dict[str, Any]) -> None:
-    headings = [
-        "window from",
-        "to",
-        "form",
-        "status",
-        "in",
-        "new",
-        "amended",
-        "unchanged",
-        "duplicate",
-        "quarantined",
-        "sum",
-    ]
+    headings = ["window (UTC)", "status", "in", "new", "changed", "known", "aside", "sum"]
     rows = [
-        [p["window_from"], p["window_to"], p["form"], p["status"], p["rows_in"], p["rows_new"], p["rows_amended"],
-         p["rows_unchanged"], p["rows_duplicate"], p["rows_quarantined"], p["sum_in"]]
+        [_span(p), p["status"], p["rows_in"], p["rows_new"], p["rows_amended"], p["rows_unchanged"] + p["rows_duplicate"],
+         p["rows_quarantined"], p["sum_in"]]
         for p in result["polls"]
     ]  # fmt: skip
-    table(f"{feed}: {result['status']}", headings, rows, right=range(4, 11))
+    table(f"{feed}: {result['status']}", headings, rows, right=range(2, 8))
     for poll in result["polls"]:
         for line in [poll["message"], *poll["warnings"]]:
             if line:
-                say(f"  {poll['poll_id']}: {line}")
+                say(f"  {_span(poll)}: {line}")
         for reason, count in poll["reasons"].items():
-            say(f"  quarantined {count}: {reason}")
+            say(f"  set aside {count} ×: {reason}")
     if result.get("error"):
         say(f"  {result['error']}")
+
+
+def _span(poll: dict[str, Any]) -> str:
+    start, end = poll["window_from"], poll["window_to"]
+    return f"{start:%m-%d %H:%M} – {end:%m-%d %H:%M}" if start and end else "full list"
 
 
 def load(

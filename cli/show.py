@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -48,7 +49,7 @@ def table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()
 ) -> None:
     """A table; columns whose number is in `right` are right-aligned. Values are never read as markup."""
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if number in right else "left", overflow="fold")
     for row in rows:

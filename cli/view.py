@@ -62,14 +62,9 @@ def _age(text: str) -> timedelta:
 
 
 def _show(found: pl.DataFrame, limit: int) -> None:
-    names = ["code", "severity", "opened_at", "subject", "amount", "sentence"]
+    names = ["code", "severity", "amount", pl.col("opened_at").dt.date(), "sentence"]
     rows = found.head(limit).select(names).rows()
-    table(
-        f"{found.height} breaks",
-        ["class", "severity", "open since", "subject", "amount", "what"],
-        rows,
-        right=(4,),
-    )
+    table(f"{found.height} breaks", ["class", "sev.", "amount", "open since", "what"], rows, right=(2,))
     if found.height > limit:
         console.print(f"… and {found.height - limit} more (--limit, --json)")
     if found.height:

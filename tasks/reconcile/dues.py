@@ -81,7 +81,7 @@ def with_dues(
         returns_to=coverage.complete_to("ach_rejects", work["last_reversal_at"]),
         postings_to=coverage.complete_to("postings", work["payment_date"]),
     )
-    known_day = local_date(pl.min_horizontal("settlements_to", now), zone)
+    known_day = local_date(known_to("settlements_to", as_of), zone)
     reversal_late = calendar.between(returned_on, today) > reverse_grace
     return work.with_columns(
         posting_overdue=pl.col("posting_due") < now,
@@ -93,6 +93,14 @@ def with_dues(
         return_news_overdue=(pl.col("return_news_due") <= now).fill_null(False)
         & (pl.col("returns_to") >= pl.col("return_news_due")).fill_null(False),
     )
+
+
+def known_to(column: str, as_of: datetime) -> pl.Expr:
+    """The earlier of `column` and `as_of`, null where `column` is: a feed never pulled stays unknown.
+
+    min_horizontal alone passes over nulls and would make it "now", that is: complete.
+    """
+    return pl.when(pl.col(column).is_not_null()).then(pl.min_horizontal(column, pl.lit(as_of, TIME)))
 
 
 def _final_at(rules: Rules, calendar: BankingCalendar) -> pl.Expr:

@@ -12,7 +12,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar
-from tasks.reconcile.dues import with_books, with_dues
+from tasks.reconcile.dues import known_to, with_books, with_dues
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME, ZERO
 from tasks.reconcile.rules import Rules
@@ -114,7 +114,7 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
     final = (pl.col("final_at") <= now) & (pl.col("settled_amount") == pl.col("payment_amount"))
     held = pl.format(
         "held: settlements not complete since {}",
-        pl.min_horizontal("settlements_to", now).dt.strftime("%Y-%m-%d %H:%MZ").fill_null("the payment"),
+        known_to("settlements_to", as_of).dt.strftime("%Y-%m-%d %H:%MZ").fill_null("the payment"),
     )
     back = (
         pl.when(returned)

@@ -75,6 +75,17 @@ def test_b10_is_held_while_settlements_are_not_complete(world: Any, moment: Any)
     assert "B10" in [code for code, _, _ in w.found()]
 
 
+def test_b10_is_held_while_settlements_were_never_pulled(world: Any, moment: Any) -> None:
+    w = world(as_of=moment(20, 20))
+    w.payment()
+    w.posting()
+    w.poll("payments", moment(1), w.as_of)
+    assert "B10" not in [code for code, *_ in w.found()]
+    item = w.item()
+    assert item["state"] == "IN_FLIGHT"
+    assert item["state_reason"] == "held: settlements not complete since the payment"
+
+
 def test_b10_not_for_declined_or_returned_payments(world: Any) -> None:
     w = world()
     w.payment(approved=False)
