@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo test check up lock bench clean
+.PHONY: setup demo test check up docs lock bench clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,9 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/python -m tasks.dictionary > docs/data-dictionary.md
 
 lock:
 	$(BIN)/python -m pip install --quiet uv

@@ -29,7 +29,8 @@ from tasks.settings import load_settings
 CLOSE = datetime(2026, 10, 30, 23, 0, tzinfo=UTC)
 FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
 _KEY_VARIABLE = "ICFLOWS_DEMO_KEY"
-_FAULTS = {"B36": ["autopay"], "B37": ["paperless"]}
+# What the close does to the feeds: AutoPay is down, paperless lies; both are late by then.
+_FAULTS = {"B36": ["autopay", "paperless"], "B37": ["paperless"]}
 
 
 @dataclass

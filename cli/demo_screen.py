@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from rich.panel import Panel
 
 from cli.show import console, table
 from tasks.overview import read_breaks, read_tables, read_totals
@@ -43,10 +42,9 @@ def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) 
 
 
 def _tables(settings: Settings) -> None:
-    headings = ["table", "rows now", "sum", "versions kept", "set aside", "released", "last poll"]
     found = read_tables(settings, "acme")
-    rows = [[t.name, t.rows, t.amount, t.versions, t.quarantined, t.released, t.last_poll] for t in found]
-    table("What was pulled and loaded", headings, rows, right=(1, 2, 3, 4, 5))
+    rows = [[t.name, t.rows, t.amount, t.quarantined, t.last_poll] for t in found]
+    table("What was pulled and loaded", ["table", "rows", "sum", "set aside", "last poll"], rows, right=(1, 2, 3))
     for item in found:
         for reason, count in item.reasons.items():
             console.print(f"  set aside in {item.name}: {count} × {reason}", markup=False)
@@ -55,14 +53,11 @@ def _tables(settings: Settings) -> None:
 
 def _states(settings: Settings) -> None:
     totals = read_totals(settings, "acme")
-    names = totals.columns[:3]
-    table(
-        "Every payment is in exactly one state; the sums are the feed's sum",
-        names,
-        totals.select(names).rows(),
-        right=(1, 2),
-    )
-    console.print()
+    states = totals.filter((pl.col("kind") == "state") & (pl.col("rows") > 0)).select("name", "rows", "amount").rows()
+    feed = totals.filter(pl.col("kind") == "feed").select("rows", "amount").row(0)
+    left_out = totals.filter((pl.col("kind") == "excluded") & (pl.col("rows") > 0)).select("name", "rows", "amount").rows()
+    rows = [*states, ("all payments of the feed", *feed), *((f"left out: {name}", n, money) for name, n, money in left_out)]
+    table("Every payment is in exactly one state", ["state", "payments", "money"], rows, right=(1, 2))
 
 
 def _breaks(settings: Settings, answers: dict[str, Any]) -> None:
@@ -94,16 +89,24 @@ def _alerts(hooks: list[Any]) -> None:
 
 def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
     snapshot, report = day.published.get("snapshot"), day.published.get("report")
-    words = f"""A made-up insurer's payments were pulled from a stand-in of InvoiceCloud over SOAP, checked, and compared
-with the insurer's own books, with the bank settlements and with the returned debits. {answers["planted"]} faults were
-planted before; {answers["found"]} of them are in the list above, and {len(answers["besides"])} things that are none.
-
-snapshot  {snapshot}
-report    {report}
-query it  .venv/bin/python -c "import duckdb; duckdb.connect('{snapshot}', read_only=True).sql('FROM v_open_breaks').show()"
-settings  {day.settings_file}
-look      .venv/bin/icflows breaks --biller acme --config {day.settings_file}
-took      {seconds:.0f} s"""
+    query = f"duckdb.connect('{snapshot}', read_only=True).sql('FROM v_open_breaks').show()"
+    console.print("What happened", style="bold")
     console.print(
-        Panel(words, title="What happened", title_align="left", expand=False), markup=False, soft_wrap=True
+        f"""  A made-up insurer's payments were pulled from a stand-in of InvoiceCloud
+  over SOAP, checked, and compared with the insurer's books, the settlements
+  and the returned debits, through a real Prefect server, at two moments.
+  {answers["planted"]} broken things were planted; {answers["found"]} of them are in the list above,
+  and {len(answers["besides"])} that were not planted.
+""",
+        markup=False,
     )
+    lines = {
+        "report": report,
+        "snapshot": snapshot,
+        "query it": f'.venv/bin/python -c "import duckdb; {query}"',
+        "breaks": f".venv/bin/icflows breaks --biller acme --config {day.settings_file}",
+        "settings": day.settings_file,
+        "took": f"{seconds:.0f} s",
+    }
+    for name, value in lines.items():
+        console.print(f"  {name:<9} {value}", markup=False, soft_wrap=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+import threading
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -46,14 +49,30 @@ operate.register(app)
 def main() -> None:
     """Entry point: runs the app; this project's errors end in one line and an exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = int(app(standalone_mode=False) or 0)
     except IcflowsError as error:
-        sys.exit(fail(error, "--json" in sys.argv))
+        code = fail(error, "--json" in sys.argv)
     except TyperException as error:
         error.show()  # type: ignore[attr-defined]
-        sys.exit(USAGE)
+        code = USAGE
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process. Prefect leaves daemon threads behind; tearing the interpreter down under them makes
+
+    DuckDB's binding print forty lines of leak reports. So then the exit handlers (Prefect flushes events
+    and logs in one) are run, the streams flushed, and the tear-down left out.
+    """
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if not others or not all(thread.daemon for thread in others):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def cell(value: Any) -> str:
 
 def say(text: str) -> None:
     """A line for people, on standard error, so that --json stays clean."""
-    errors.print(escape(text))
+    errors.print(escape(text), soft_wrap=True)
 
 
 def exit_code(error: IcflowsError) -> int:
@@ -89,5 +89,5 @@ def fail(error: IcflowsError, as_json: bool) -> int:
     if as_json:
         emit_json({"error": type(error).__name__, "reason": error.reason, "message": str(error)})
     else:
-        errors.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+        errors.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", soft_wrap=True)
     return exit_code(error)

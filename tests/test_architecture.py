@@ -108,6 +108,13 @@ def test_readme_names_every_command_and_flow() -> None:
     assert not missing, f"README.md does not name: {missing}"
 
 
+def test_data_dictionary_is_up_to_date() -> None:
+    from tasks.dictionary import dictionary
+
+    written = (ROOT / "docs" / "data-dictionary.md").read_text("utf-8")
+    assert written == dictionary(), "make docs writes it anew"
+
+
 def test_lock_is_hashed_and_names_no_host() -> None:
     for name in ("requirements.lock", "requirements-duckdb14.lock"):
         text = (ROOT / name).read_text("utf-8")
