@@ -71,14 +71,14 @@ class Archive:
     def receive(self, poll_id: str, suffix: str = ".xml") -> Receiver:
         """Opens the body for writing; use as a context manager."""
         path = self.body_path(poll_id, suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(path.parent)
         return Receiver(path)
 
     def note(self, poll: Poll) -> None:
         """Writes the note beside the body, durably."""
         text = json.dumps(asdict(poll), default=lambda value: value.isoformat(), indent=1, sort_keys=True)
         path = self.body_path(poll.poll_id, ".json")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(path.parent)
         _write_durably(path, text.encode())
 
     def read_note(self, poll_id: str) -> Poll | None:
@@ -129,6 +129,14 @@ class Receiver:
         self._file.close()
         os.replace(self._part, self.path)
         _sync_folder(self.path.parent)
+
+
+def _make_private(folder: Path) -> None:
+    """Bodies hold personal data: only the account that runs icflows may enter."""
+    if not folder.exists():
+        biller = folder.parent.parent.parent
+        biller.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -16,9 +17,10 @@ from tasks.archive import Poll
 from tasks.invoicecloud.catalogue import FeedSpec
 from tasks.staging import polls
 from tasks.staging.merge import Target
-from tasks.staging.query import Connection, scalar
+from tasks.staging.query import Connection, from_us, scalar
 
 _HISTORY = 3
+FLOOR_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Suspicion:
 
 def judge(case: Case) -> Suspicion | None:
     """The first rule that the answer breaks, or None."""
-    rules = (_shrunk, _empty, _repeated, _rows_gone)
+    rules = (_shrunk, _empty, _repeated, _rows_gone, _below_floor)
     return next((found for rule in rules if (found := rule(case))), None)
 
 
@@ -107,6 +109,49 @@ def _rows_gone(case: Case) -> Suspicion | None:
     if not missing:
         return None
     return Suspicion("rows_gone", f"{missing} rows seen before in this window are missing from the answer")
+
+
+def _below_floor(case: Case) -> Suspicion | None:
+    """Far fewer rows than on the same weekdays of the four weeks before (domain.md B37).
+
+    Only whole days of the window count, only if those four weeks are covered, and only where at least
+    FLOOR_ROWS rows are expected: small numbers vary by themselves.
+    """
+    feed, poll = case.feed, case.poll
+    if feed.kind != "window" or not feed.floor or poll.window_from is None or poll.window_to is None:
+        return None
+    day = f'CAST("{feed.watermark_column}" AS DATE)'
+    case.connection.register("answer", case.rows.select(feed.watermark_column))
+    expected, came = case.connection.execute(
+        f"""WITH days AS (
+                SELECT unnest(generate_series(CAST($1::TIMESTAMPTZ + INTERVAL 1 DAY - INTERVAL 1 MICROSECOND AS DATE),
+                                              CAST($2::TIMESTAMPTZ AS DATE) - 1, INTERVAL 1 DAY))::DATE AS day),
+            before AS (
+                SELECT d.day, d.day - CAST(7 * w.week AS INTEGER) AS earlier FROM days d, range(1, 5) w(week)),
+            counted AS (
+                SELECT {day} AS day, count(*) AS rows FROM {case.target.versions}
+                WHERE is_current AND present AND {day} IN (SELECT earlier FROM before) GROUP BY 1),
+            usual AS (
+                SELECT b.day, median(coalesce(c.rows, 0)) AS rows FROM before b LEFT JOIN counted c ON c.day = b.earlier
+                GROUP BY 1)
+            SELECT (SELECT coalesce(sum(rows), 0) FROM usual),
+                   (SELECT count(*) FROM answer WHERE {day} IN (SELECT day FROM days))""",
+        [poll.window_from, poll.window_to],
+    ).fetchall()[0]
+    case.connection.unregister("answer")
+    if expected < FLOOR_ROWS or came >= feed.floor * expected or not _covered(case, poll.window_from):
+        return None
+    return Suspicion("below_floor", f"{came} rows, about {expected:.0f} are usual on such days")
+
+
+def _covered(case: Case, start: datetime) -> bool:
+    """True if good windows of this feed reach back four weeks before `start`."""
+    earliest = scalar(
+        case.connection,
+        "SELECT epoch_us(min(window_from)) FROM poll.runs WHERE feed = $1 AND status = 'ok'",
+        [case.feed.name],
+    )
+    return earliest is not None and from_us(earliest) <= start - timedelta(days=28)
 
 
 def _bound(feed: FeedSpec, instant: Any) -> Any:

@@ -77,8 +77,9 @@ class FeedSpec(Frozen):
     max_window: Duration = timedelta(days=1)
     initial: Duration = timedelta(days=30)
     interval: Duration
-    empty: Literal["allowed", "suspect", "suspect_if_weekday_had_rows"] = "allowed"
+    empty: Literal["allowed", "suspect"] = "allowed"
     shrink_limit: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(0.0, ge=0, le=1)
     form: Form
     forms: dict[Form, FormSpec]
 

@@ -34,7 +34,7 @@ class Staging:
     """The staging file of one biller below `root`."""
 
     def __init__(self, root: Path, biller: str, lock_timeout: float = 60.0) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # personal data
         self.biller = biller
         self.root = root
         self.path = root / f"{biller}.duckdb"
