@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tasks.errors import Retry, StagingBusy
+from tasks.errors import Retry, SettingsError, StagingBusy
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _PART = ".part-"
@@ -39,7 +39,9 @@ class DatedFiles:
         return self.folder / f"latest.{self.suffix}"
 
     def path(self, as_of: datetime) -> Path:
-        """The file of this moment; publishing it again replaces it."""
+        """The file of this moment (aware); publishing it again replaces it."""
+        if as_of.tzinfo is None:
+            raise SettingsError("as_of needs a time zone, for example 2026-10-30T23:00:00Z")
         return self.folder / f"{as_of.astimezone(UTC):{_STAMP}}.{self.suffix}"
 
     @contextmanager
@@ -48,6 +50,7 @@ class DatedFiles:
 
         Leftovers of killed runs are removed first. Raises Retry when the disk is full or refuses.
         """
+        final = self.path(as_of)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,7 +60,7 @@ class DatedFiles:
             part = self.folder / f"{_PART}{os.getpid()}.{self.suffix}"
             try:
                 yield part
-                self._give_names(part, self.path(as_of))
+                self._give_names(part, final)
             except OSError as error:
                 raise self._refused(error) from error
             finally:
@@ -84,7 +87,9 @@ class DatedFiles:
         try:
             lock.acquire(timeout=self.lock_timeout)
         except Timeout:
-            raise StagingBusy(f"another process publishes to {self.folder}; waited {self.lock_timeout:g} s") from None
+            raise StagingBusy(
+                f"another process publishes to {self.folder}; waited {self.lock_timeout:g} s"
+            ) from None
         try:
             yield
         finally:
@@ -116,7 +121,10 @@ class DatedFiles:
     def _refused(self, error: OSError) -> Retry:
         cause = os.strerror(error.errno) if error.errno else type(error).__name__
         reason = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "not_written"
-        return Retry(f"{self.folder} cannot be written ({cause}); what was published before still stands", reason=reason)
+        return Retry(
+            f"{self.folder} cannot be written ({cause}); what was published before still stands",
+            reason=reason,
+        )
 
 
 def _sync(path: Path) -> None:

@@ -44,7 +44,11 @@ def _first_line(contract: type[Contract]) -> str:
 
 
 def _table(contract: type[Contract], spec: FeedSpec | None) -> Iterator[str]:
-    yield "| column | type | null | from IC's | meaning |\n|---|---|---|---|---|" if spec else "| column | type | null | meaning |\n|---|---|---|---|"
+    yield (
+        "| column | type | null | from IC's | meaning |\n|---|---|---|---|---|"
+        if spec
+        else "| column | type | null | meaning |\n|---|---|---|---|"
+    )
     for column in columns(contract):
         words = column.description + (" **(personal data, masked in snapshots)**" if column.pii else "")
         source = spec.columns.get(column.name) if spec else None

@@ -35,7 +35,7 @@ class ReconcileResult:
     """What a flow may know of a run: sums and sentences. Accounts are cut to four characters in sentences.
 
     states, excluded, held: name, rows, amount (USD, Decimal) · breaks_open: code, name, severity, count,
-    amount (sum of absolute amounts), net_amount · new_high: break_id, code, subject, amount, sentence.
+    amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence.
     """
 
     run_id: str
@@ -59,7 +59,10 @@ def rules_of(settings: Settings, biller: str) -> Rules:
     feeds = own.get("feeds", {})
     if isinstance(feeds, Mapping):
         hours = {name: settings.feed(biller, name).interval.total_seconds() / 3600 for name in feed_names()}
-        feeds = {**feeds, **{name: {"interval_hours": hour, **feeds.get(name, {})} for name, hour in hours.items()}}
+        feeds = {
+            **feeds,
+            **{name: {"interval_hours": hour, **feeds.get(name, {})} for name, hour in hours.items()},
+        }
     return load_rules({"zone": settings.biller(biller).time_zone, **own, "feeds": feeds})
 
 

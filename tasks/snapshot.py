@@ -96,7 +96,9 @@ def readable_names(settings: Settings, biller: str) -> dict[str, list[str]]:
     """Per table the names, as sent, of the columns that are no personal data."""
     names = {table: _feed_names(settings, biller, table) for table in FEEDS}
     private = {table: set(pii_columns(contract)) for table, contract in IMT.items()}
-    return names | {t: [c.name for c in columns(contract) if c.name not in private[t]] for t, contract in IMT.items()}
+    return names | {
+        t: [c.name for c in columns(contract) if c.name not in private[t]] for t, contract in IMT.items()
+    }
 
 
 def _feed_names(settings: Settings, biller: str, table: str) -> list[str]:

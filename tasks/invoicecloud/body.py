@@ -80,7 +80,10 @@ def _refuse_prolog(path: Path) -> None:
 def scan(path: Path, row_element: str) -> int:
     """Counts the start tags of `row_element`. Raises BadAnswer for a tag over TAG_LIMIT."""
     name = re.escape(row_element.encode())
-    plain, prefixed = re.compile(rb"<" + name + rb"[ >/\r\n\t]"), re.compile(rb"<[\w.-]+:" + name + rb"[ >/\r\n\t]")
+    plain, prefixed = (
+        re.compile(rb"<" + name + rb"[ >/\r\n\t]"),
+        re.compile(rb"<[\w.-]+:" + name + rb"[ >/\r\n\t]"),
+    )
     rows, kept = 0, b""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -120,7 +123,11 @@ def _cleaned(path: Path) -> tuple[Path, int]:
     The archive keeps the original. Only a body that failed the strict pass comes here.
     """
     copy, replaced = path.with_suffix(".clean.xml"), 0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, copy.open("wb") as out:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        copy.open("wb") as out,
+    ):
         done = 0
         for match in _REFERENCE.finditer(data):
             if not _legal(match[1]):

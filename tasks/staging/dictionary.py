@@ -14,7 +14,10 @@ from checks.contracts import FEEDS, IMT
 from checks.describe import Column, columns
 from tasks.staging.query import frame
 
-_CONTRACTS = {**{f"feed.{name}": c for name, c in FEEDS.items()}, **{f"imt.{name}": c for name, c in IMT.items()}}
+_CONTRACTS = {
+    **{f"feed.{name}": c for name, c in FEEDS.items()},
+    **{f"imt.{name}": c for name, c in IMT.items()},
+}
 
 
 @cache

@@ -72,7 +72,9 @@ def _same_key(target: Target, left: str, right: str) -> str:
 
 def _judge(connection: duckdb.DuckDBPyConnection, target: Target, names: list[str]) -> tuple[int, int]:
     """temp.known: incoming rows whose key is current, and whether they changed. Returns (unchanged, amended)."""
-    changed = " OR ".join(f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key)
+    changed = " OR ".join(
+        f'i."{name}" IS DISTINCT FROM c."{name}"' for name in names if name not in target.key
+    )
     connection.execute(
         f"""CREATE TEMP TABLE known AS
             SELECT i.row_no, c.rowid AS current_row, c.version, c.first_seen_at,
@@ -109,7 +111,11 @@ def _insert(
 ) -> None:
     """New and amended rows. `fresh`: no row is known, so nothing needs to be joined."""
     listing = ", ".join(f'i."{name}"' for name in names)
-    first, version, source = "coalesce(k.first_seen_at, $3::TIMESTAMPTZ)", "coalesce(k.version, 0) + 1", "incoming i"
+    first, version, source = (
+        "coalesce(k.first_seen_at, $3::TIMESTAMPTZ)",
+        "coalesce(k.version, 0) + 1",
+        "incoming i",
+    )
     if fresh:
         first, version = "$3::TIMESTAMPTZ", "1"
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
 import duckdb
 import polars as pl
 
@@ -23,8 +24,17 @@ from tasks.staging.store import STORAGE_VERSION
 
 MASK = "'***'"
 VIEWS = (Path(__file__).with_name("views.sql"),)
-_CONTRACTS = {**{("feed", name): c for name, c in FEEDS.items()}, **{("imt", name): c for name, c in IMT.items()}}
-_PLAIN = ("poll.runs", "poll.watermarks", "check.results", "check.alerts", *(f"recon.{name}" for name in RECON))
+_CONTRACTS = {
+    **{("feed", name): c for name, c in FEEDS.items()},
+    **{("imt", name): c for name, c in IMT.items()},
+}
+_PLAIN = (
+    "poll.runs",
+    "poll.watermarks",
+    "check.results",
+    "check.alerts",
+    *(f"recon.{name}" for name in RECON),
+)
 
 
 INFO: Schema = {
@@ -79,8 +89,15 @@ def build(connection: duckdb.DuckDBPyConnection, path: Path, about: About, masks
         connection.commit()
         connection.execute("CHECKPOINT snapshot; USE staging; DETACH snapshot")
     except duckdb.Error as error:
-        words = str(error).splitlines()[0][:200]
-        raise Retry(f"the snapshot was not written ({words}); the one before still stands", reason="snapshot") from None
+        # Only errors of the disk speak of no value; any other may quote a row.
+        words = (
+            str(error).splitlines()[0][:200]
+            if isinstance(error, duckdb.IOException)
+            else type(error).__name__
+        )
+        raise Retry(
+            f"the snapshot was not written ({words}); the one before still stands", reason="snapshot"
+        ) from None
     return written
 
 
@@ -106,7 +123,9 @@ def _selects(masks: Masks) -> dict[str, str]:
     """Snapshot table → the SELECT on staging that fills it."""
     selects = {}
     for (schema, table), contract in _CONTRACTS.items():
-        private = ", ".join(f'CASE WHEN "{c}" IS NOT NULL THEN {MASK} END AS "{c}"' for c in pii_columns(contract))
+        private = ", ".join(
+            f'CASE WHEN "{c}" IS NOT NULL THEN {MASK} END AS "{c}"' for c in pii_columns(contract)
+        )
         what = f"* REPLACE ({private})" if masks.on and private else "*"
         selects[f"{schema}.{table}_versions"] = f"SELECT {what} FROM staging.{schema}.{table}_versions"
         raw = f"* REPLACE ({_masked_raw(masks.readable.get(table, []))} AS raw)" if masks.on else "*"
@@ -148,7 +167,8 @@ def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def _same_rows(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     schema, table = name.split(".")
     here, there = (
-        int(scalar(connection, f'SELECT count(*) FROM {database}."{schema}"."{table}"')) for database in ("staging", "snapshot")
+        int(scalar(connection, f'SELECT count(*) FROM {database}."{schema}"."{table}"'))
+        for database in ("staging", "snapshot")
     )
     if there != here:
         raise ControlTotalError(f"snapshot: {name} has {here} rows in staging and {there} in the snapshot")

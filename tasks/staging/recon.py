@@ -128,11 +128,10 @@ def states(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def open_classes(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Open breaks per class: code, name, severity, count, amount (sum of absolute amounts), net_amount."""
+    """Open breaks per class: code, name, severity, count, amount (sum of absolute amounts)."""
     return frame(
         connection,
-        """SELECT code, name, severity, count(*) AS count, sum(abs(amount))::DECIMAL(18,2) AS amount,
-                  sum(amount)::DECIMAL(18,2) AS net_amount
+        """SELECT code, name, severity, count(*) AS count, sum(abs(amount))::DECIMAL(18,2) AS amount
            FROM recon.breaks WHERE state = 'open' GROUP BY ALL ORDER BY code, severity""",
     )
 

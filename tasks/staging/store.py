@@ -100,7 +100,9 @@ class Staging:
         connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
         quoted = str(self.path).replace("'", "''")
         try:
-            connection.execute(f"ATTACH '{quoted}' AS staging (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE})")
+            connection.execute(
+                f"ATTACH '{quoted}' AS staging (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE})"
+            )
         except duckdb.Error as error:
             connection.close()
             if "lock" in str(error):

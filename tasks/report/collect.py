@@ -1,0 +1,137 @@
+"""What the report tells, read from staging in one go: sums, open breaks, feeds, quarantine, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from checks.contracts import FEEDS, IMT
+from tasks.pull import staging_of
+from tasks.reconcile import BankingCalendar
+from tasks.reconcile.banking_days import local_date, local_day
+from tasks.settings import Settings
+from tasks.snapshot import about
+from tasks.staging import publish, recon
+from tasks.staging.query import frame
+
+WORST = 20
+AGES = ((0, 1), (2, 3), (4, 7), (8, 30), (31, 60), (61, None))
+Row = dict[str, Any]
+Ask = Callable[[str], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Rows for the page. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run."""
+
+    info: Row
+    run: Row | None
+    totals: list[Row]
+    classes: list[Row]
+    ages: list[Row]
+    worst: list[Row]
+    feed_breaks: list[Row]
+    cash: list[Row]
+    excluded: list[Row]
+    health: list[Row]
+    quarantine: list[Row]
+    alerts: list[Row]
+
+
+def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
+    """Reads under the staging lock; the definitions are those of the snapshot's views."""
+    with staging_of(settings, biller).open() as connection:
+        run = recon.last_run(connection)
+        made = {
+            "as_of": as_of, "made_at": as_of, "masked": True, "duckdb_version": None,
+            "last_run_id": run and run["run_id"], "last_run_as_of": run and run["as_of"],
+        }  # fmt: skip
+        known = about(settings, biller, made)
+        publish.add_views(connection, known, temporary=True)
+
+        def ask(sql: str) -> pl.DataFrame:
+            return frame(connection, sql)
+
+        return Facts(
+            info=known.info.row(0, named=True),
+            run=dict(run) if run else None,
+            totals=recon.states(connection).to_dicts(),
+            classes=recon.open_classes(connection).sort("amount", "count", descending=True).to_dicts(),
+            ages=ages(
+                ask("SELECT amount, occurred_at FROM recon.breaks WHERE state = 'open'"), as_of, known.info
+            ),
+            worst=ask(f"SELECT * FROM v_open_breaks LIMIT {WORST}").to_dicts(),
+            feed_breaks=ask(
+                "SELECT code, subject, sentence FROM v_open_breaks WHERE code IN ('B36', 'B37') ORDER BY code, subject"
+            ).to_dicts(),
+            cash=_cash(ask),
+            excluded=_excluded(ask),
+            health=ask("SELECT * FROM v_feed_health").to_dicts(),
+            quarantine=_quarantine(ask),
+            alerts=_alerts(ask),
+        )
+
+
+def ages(breaks: pl.DataFrame, as_of: datetime, info: pl.DataFrame) -> list[Row]:
+    """Open breaks (amount, occurred_at) in buckets of banking days since the item happened: low, high, count, amount."""
+    zone = info["time_zone"].item()
+    today = pl.lit(local_day(as_of, zone))
+    happened = local_date(pl.col("occurred_at"), zone)
+    days = breaks.select(
+        pl.col("amount").abs(), days=BankingCalendar().between(happened, today).fill_null(0).clip(0, None)
+    )
+    found = []
+    for low, high in AGES:
+        inside = days.filter(pl.col("days").is_between(low, 1_000_000 if high is None else high))
+        found.append({"low": low, "high": high, "count": inside.height, "amount": inside["amount"].sum()})
+    return found
+
+
+def _cash(ask: Ask) -> list[Row]:
+    """Per day, all tenders together; days without any money between the first and the last are there too."""
+    days = ask(
+        """SELECT day, sum(payments)::BIGINT AS payments,
+                  COLUMNS('_amount$|^difference$').sum()::DECIMAL(18,2)
+           FROM v_daily_cash GROUP BY day ORDER BY day"""
+    )
+    if days.is_empty():
+        return []
+    every = days.select(pl.date_range(pl.col("day").min(), pl.col("day").max(), "1d").alias("day"))
+    filled = every.join(days, on="day", how="left", maintain_order="left")
+    zero = pl.lit("0.00").cast(pl.Decimal(18, 2))
+    money = [name for name in days.columns if name not in ("day", "payments")]
+    return filled.with_columns(
+        pl.col("payments").fill_null(0), *(pl.col(n).fill_null(zero) for n in money)
+    ).to_dicts()
+
+
+def _excluded(ask: Ask) -> list[Row]:
+    return ask(
+        """SELECT exclusion, owner, expiry, count(*) AS rows, sum(settled_amount)::DECIMAL(18,2) AS amount,
+                  count(*) FILTER (NOT has_record) AS unsupported,
+                  coalesce(sum(settled_amount) FILTER (NOT has_record), 0)::DECIMAL(18,2) AS unsupported_amount
+           FROM v_excluded GROUP BY ALL ORDER BY exclusion"""
+    ).to_dicts()
+
+
+def _quarantine(ask: Ask) -> list[Row]:
+    parts = [
+        f"""SELECT '{table}' AS feed, unnest(reasons) AS reason, first_seen_at, last_seen_at
+            FROM quarantine.{table} WHERE released_at IS NULL"""
+        for table in (*FEEDS, *IMT)
+    ]
+    return ask(
+        f"""SELECT feed, reason, count(*) AS rows, min(first_seen_at) AS first_seen_at, max(last_seen_at) AS last_seen_at
+            FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL ORDER BY rows DESC, feed, reason LIMIT 30"""
+    ).to_dicts()
+
+
+def _alerts(ask: Ask) -> list[Row]:
+    return ask(
+        """SELECT severity, kind, subject, title, raised_at, times, sent_at FROM "check".alerts
+           WHERE cleared_at IS NULL ORDER BY CASE severity WHEN 'HIGH' THEN 0 ELSE 1 END, raised_at DESC LIMIT 50"""
+    ).to_dicts()
