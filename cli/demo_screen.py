@@ -44,7 +44,12 @@ def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) 
 def _tables(settings: Settings) -> None:
     found = read_tables(settings, "acme")
     rows = [[t.name, t.rows, t.amount, t.quarantined, t.last_poll] for t in found]
-    table("What was pulled and loaded", ["table", "rows", "sum", "set aside", "last poll"], rows, right=(1, 2, 3))
+    table(
+        "What was pulled and loaded",
+        ["table", "rows", "sum", "set aside", "last poll"],
+        rows,
+        right=(1, 2, 3),
+    )
     for item in found:
         for reason, count in item.reasons.items():
             console.print(f"  set aside in {item.name}: {count} × {reason}", markup=False)
@@ -53,10 +58,22 @@ def _tables(settings: Settings) -> None:
 
 def _states(settings: Settings) -> None:
     totals = read_totals(settings, "acme")
-    states = totals.filter((pl.col("kind") == "state") & (pl.col("rows") > 0)).select("name", "rows", "amount").rows()
+    states = (
+        totals.filter((pl.col("kind") == "state") & (pl.col("rows") > 0))
+        .select("name", "rows", "amount")
+        .rows()
+    )
     feed = totals.filter(pl.col("kind") == "feed").select("rows", "amount").row(0)
-    left_out = totals.filter((pl.col("kind") == "excluded") & (pl.col("rows") > 0)).select("name", "rows", "amount").rows()
-    rows = [*states, ("all payments of the feed", *feed), *((f"left out: {name}", n, money) for name, n, money in left_out)]
+    left_out = (
+        totals.filter((pl.col("kind") == "excluded") & (pl.col("rows") > 0))
+        .select("name", "rows", "amount")
+        .rows()
+    )
+    rows = [
+        *states,
+        ("all payments of the feed", *feed),
+        *((f"left out: {name}", n, money) for name, n, money in left_out),
+    ]
     table("Every payment is in exactly one state", ["state", "payments", "money"], rows, right=(1, 2))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.options import Config, Json
-from cli.show import OK, emit_json, table
+from cli.show import OK, console, emit_json
 from tasks.settings import load_settings
 
 
@@ -72,15 +72,24 @@ def deploy(
 
     settings = load_settings(config)
     result = carry_out(settings.file, prefect_file, dry_run=dry_run)
+    kinds = {
+        "created": result.created,
+        "updated": result.updated,
+        "pruned": result.pruned,
+        "unchanged": result.unchanged,
+    }
     if as_json:
-        emit_json(result)
-    else:
-        rows = [(name, *counts.values()) for name, counts in result.counts.items()]
-        table(
-            "Deployed" if not dry_run else "Would deploy",
-            ["what", "created", "updated", "unchanged", "pruned"],
-            rows,
-        )
+        emit_json({"dry_run": dry_run, **result.__dict__})
+        return OK
+    verb = "Would be" if dry_run else "Now"
+    for kind, names in kinds.items():
+        if kind != "unchanged":
+            for name in sorted(names):
+                console.print(f"{verb} {kind}: {name}", markup=False)
+    console.print(
+        ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items()) + f" at {result.server}",
+        markup=False,
+    )
     return OK
 
 
@@ -88,8 +97,8 @@ def up(config: Config = None) -> int:
     """Prefect server, worker, deployments, automations and sandbox on loopback, until Ctrl-C."""
     from ops.up import up as run_all
 
-    code: int = run_all(load_settings(config).file)
-    return code
+    run_all(load_settings(config).file)
+    return OK
 
 
 def register(app: typer.Typer) -> None:

@@ -63,13 +63,16 @@ def _span(poll: dict[str, Any]) -> str:
 def load(
     kind: Annotated[str, typer.Argument(help="postings or invoices.")],
     file: Annotated[Path, typer.Argument(help="CSV or Parquet from IMT.")],
-    biller: Biller,
+    biller: Annotated[
+        str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
+    ] = None,
     as_of: AsOf = None,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """Load a file from IMT. Loading it again changes nothing."""
     settings = load_settings(config)
+    biller = biller or settings.only_biller()
     settings.biller(biller)
     result = run_flow(
         "load_file", "load_file", biller=biller, kind=kind, path=str(file.resolve()), as_of=business_time(as_of),

@@ -49,7 +49,14 @@ def table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()
 ) -> None:
     """A table; columns whose number is in `right` are right-aligned. Values are never read as markup."""
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for number, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if number in right else "left", overflow="fold")
     for row in rows:

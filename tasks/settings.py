@@ -168,6 +168,14 @@ class Settings(BaseSettings):
             )
         return self.billers[name]
 
+    def only_biller(self) -> str:
+        """The name of the one biller there is; SettingsError if there are several."""
+        if len(self.billers) > 1:
+            raise SettingsError(
+                f"which biller? name it with --biller; known: {', '.join(sorted(self.billers))}"
+            )
+        return next(iter(self.billers))
+
     def feed(self, biller: str, feed: str) -> FeedSpec:
         """The catalogue's entry with this biller's override."""
         where = f"{self.file.name} [billers.{biller}.feeds.{feed}]"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +38,7 @@ from tasks.settings import Biller, secret
 WSDL_FOLDER = Path(__file__).parent / "wsdl"
 _NAMESPACE = "https://www.invoicecloud.com/portal/webservices/{}/"
 _XML_TYPES = {"text/xml", "application/soap+xml", "application/xml"}
+_LAST_CALL: dict[str, float] = {}
 logging.getLogger("zeep").setLevel(logging.WARNING)  # zeep.transports at DEBUG prints the WebServiceKey
 
 
@@ -110,6 +112,7 @@ class ReportClient:
     def _once(self, poll: Poll, feed: FeedSpec, form: Form) -> Poll:
         spec = feed.forms[form]
         transport = ArchiveTransport(self.biller.transport)
+        self._keep_distance()
         started = time.monotonic()
         answer: Answer | None = None
         try:
@@ -132,6 +135,13 @@ class ReportClient:
         )  # fmt: skip
         self.archive.note(poll)
         return poll
+
+    def _keep_distance(self) -> None:
+        """At least pause_seconds between two calls of this process to one IC (domain.md, fact 10)."""
+        since = time.monotonic() - _LAST_CALL.get(self.biller.base_url, -math.inf)
+        if since < self.biller.transport.pause_seconds:
+            self._sleep(self.biller.transport.pause_seconds - since)
+        _LAST_CALL[self.biller.base_url] = time.monotonic()
 
     def _call(self, transport: ArchiveTransport, service: str, spec: FormSpec, poll: Poll) -> Answer:
         client = _client(wsdl_path(self.biller, service), transport)

@@ -97,8 +97,9 @@ class Staging:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:", config=_CONFIG)
+        quoted, spill = (str(path).replace("'", "''") for path in (self.path, self.root / ".spill"))
         connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
-        quoted = str(self.path).replace("'", "''")
+        connection.execute(f"SET temp_directory = '{spill}'")  # rows may spill: not into the working folder
         try:
             connection.execute(
                 f"ATTACH '{quoted}' AS staging (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE})"
