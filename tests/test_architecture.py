@@ -99,7 +99,9 @@ def test_readme_names_every_command_and_flow() -> None:
     from cli.main import app
 
     readme = (ROOT / "README.md").read_text("utf-8")
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
     missing = [name for name in commands if f"icflows {name}" not in readme]
     flows = [p.stem for p in (ROOT / "flows").glob("*.py") if "@flow" in p.read_text("utf-8")]
     missing += [name for name in flows if name not in readme]
@@ -126,8 +128,14 @@ def test_lock_is_hashed_and_names_no_host() -> None:
 
 def test_no_index_host_in_tracked_files() -> None:
     pattern = re.compile(r"(pypi|pythonhosted|npmjs)\.org", re.I)
-    places = [p for p in ROOT.rglob("*") if p.is_file() and p.suffix in {".py", ".toml", ".yaml", ".md", ".lock", ""}]
+    places = [
+        p
+        for p in ROOT.rglob("*")
+        if p.is_file() and p.suffix in {".py", ".toml", ".yaml", ".md", ".lock", ""}
+    ]
     skipped = {".venv", ".venv-duckdb14", ".git", "var"}
-    own = [p for p in places if not skipped & set(p.relative_to(ROOT).parts) and p != Path(__file__).resolve()]
+    own = [
+        p for p in places if not skipped & set(p.relative_to(ROOT).parts) and p != Path(__file__).resolve()
+    ]
     assert len(own) > 100
     assert not [relative(p) for p in own if pattern.search(p.read_text("utf-8", errors="ignore"))]

@@ -54,7 +54,9 @@ def sandbox(carrier: Carrier) -> Iterator[Sandbox]:
 @pytest.fixture
 def settings(tmp_path: Path, sandbox: Sandbox) -> Path:
     file = tmp_path / "icflows.toml"
-    file.write_text(SETTINGS.format(port=sandbox.port, sftp_port=sandbox.sftp_port, host_key=sandbox.host_key_line))
+    file.write_text(
+        SETTINGS.format(port=sandbox.port, sftp_port=sandbox.sftp_port, host_key=sandbox.host_key_line)
+    )
     return file
 
 
@@ -66,7 +68,9 @@ def call(settings: Path) -> Call:
             "ICFLOWS_ENGINE": "plain", "NO_COLOR": "1", "COLUMNS": "120", **more,
         }  # fmt: skip
         script = [sys.executable, "-m", "cli.main", *words]
-        return subprocess.run(script, capture_output=True, text=True, env=environment, timeout=120, check=False)
+        return subprocess.run(
+            script, capture_output=True, text=True, env=environment, timeout=120, check=False
+        )
 
     return run
 
@@ -103,8 +107,13 @@ def test_the_whole_chain_by_hand(call: Call, carrier: Carrier, tmp_path: Path) -
     b03 = document(call("breaks", "--biller", "acme", "--class", "b03", "--json"))
     assert b03
     assert {found["code"] for found in b03} == {"B03"}
-    assert document(call("breaks", "--biller", "acme", "--older-than", "1d", "--as-of", AS_OF, "--json")) == []
-    assert all(f["severity"] == "MED" for f in document(call("breaks", "--biller", "acme", "--severity", "med", "--json")))
+    assert (
+        document(call("breaks", "--biller", "acme", "--older-than", "1d", "--as-of", AS_OF, "--json")) == []
+    )
+    assert all(
+        f["severity"] == "MED"
+        for f in document(call("breaks", "--biller", "acme", "--severity", "med", "--json"))
+    )
 
     published = document(call("snapshot", "--biller", "acme", "--as-of", AS_OF, "--json"))
     assert Path(published["snapshot"]).is_file()
@@ -131,9 +140,22 @@ def test_tables_say_what_happened(call: Call, sandbox: Sandbox) -> None:
     [
         (("pull", "paymnts", "-b", "acme"), 2, "known: payments, settlements, ach-rejects"),
         (("pull", "payments", "-b", "nobody"), 2, "there is no biller 'nobody'"),
-        (("pull", "payments", "-b", "acme", "--from", "2026-10-01"), 2, "--from must be a time with its zone"),
         (
-            ("pull", "payments", "-b", "acme", "--from", "2026-10-02T00:00:00Z", "--to", "2026-10-01T00:00:00Z"),
+            ("pull", "payments", "-b", "acme", "--from", "2026-10-01"),
+            2,
+            "--from must be a time with its zone",
+        ),
+        (
+            (
+                "pull",
+                "payments",
+                "-b",
+                "acme",
+                "--from",
+                "2026-10-02T00:00:00Z",
+                "--to",
+                "2026-10-01T00:00:00Z",
+            ),
             2,
             "the window is empty",
         ),
@@ -167,7 +189,9 @@ def test_exit_codes_tell_passing_trouble_from_lasting(call: Call, sandbox: Sandb
     sandbox.clear_faults()
     refused = call("pull", "payments", "-b", "acme", "--as-of", AS_OF, key="wrong")
     assert refused.returncode == 1
-    assert "CredentialError: acme / payments / 2026-09-30T23:00:00Z to 2026-10-07T23:00:00Z" in " ".join(refused.stderr.split())
+    assert "CredentialError: acme / payments / 2026-09-30T23:00:00Z to 2026-10-07T23:00:00Z" in " ".join(
+        refused.stderr.split()
+    )
     assert call("pull", "payments", "-b", "acme", "--as-of", AS_OF).returncode == 0
     sandbox.fault("empty", operation="PaymentReportingDataSetFromGMT")
     suspect = call("pull", "payments", "-b", "acme", "--as-of", AS_OF)
@@ -179,7 +203,11 @@ def test_doctor_finds_what_is_wrong_and_how_to_cure_it(call: Call, settings: Pat
     well = call("doctor")
     assert well.returncode == 0, well.stdout
     assert "SFTP  127.0.0.1" in well.stdout
-    settings.write_text(settings.read_text().replace("env:CLI_TEST_KEY", "env:CLI_TEST_UNSET").replace("sandbox\"", "nobody\"", 1))
+    settings.write_text(
+        settings.read_text()
+        .replace("env:CLI_TEST_KEY", "env:CLI_TEST_UNSET")
+        .replace('sandbox"', 'nobody"', 1)
+    )
     ill = call("doctor", "--json")
     assert ill.returncode == 1
     failed = {finding["what"]: finding for finding in document(ill) if finding["state"] == "fail"}
@@ -199,5 +227,17 @@ def test_version_and_help(call: Call) -> None:
     assert call("--version").stdout.startswith("icflows 0.")
     shown = call("--help")
     assert shown.returncode == 0
-    for command in ("demo", "sandbox", "pull", "load", "reconcile", "snapshot", "breaks", "replay", "doctor", "deploy", "up"):
+    for command in (
+        "demo",
+        "sandbox",
+        "pull",
+        "load",
+        "reconcile",
+        "snapshot",
+        "breaks",
+        "replay",
+        "doctor",
+        "deploy",
+        "up",
+    ):
         assert f" {command} " in shown.stdout

@@ -14,8 +14,22 @@ import pytest
 @pytest.mark.prefect
 @pytest.mark.timeout(240)
 def test_demo_finds_all_that_was_planted_and_nothing_else(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ICFLOWS_"))}
-    call = [sys.executable, "-m", "cli.main", "demo", "--folder", str(tmp_path / "demo"), "--accounts", "400", "--seed", "3", "--json"]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ICFLOWS_"))
+    }
+    call = [
+        sys.executable,
+        "-m",
+        "cli.main",
+        "demo",
+        "--folder",
+        str(tmp_path / "demo"),
+        "--accounts",
+        "400",
+        "--seed",
+        "3",
+        "--json",
+    ]
     done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=220, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
