@@ -31,11 +31,16 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True)
 class Split:
-    """`good`: contract columns and row_no. `bad`: row_no, reasons. `duplicates`: identical rows left out."""
+    """`good`: contract columns and row_no. `bad`: row_no, reasons. `duplicate_rows`: row_no of identical rows left out."""
 
     good: pl.DataFrame
     bad: pl.DataFrame
-    duplicates: int
+    duplicate_rows: pl.DataFrame
+
+    @property
+    def duplicates(self) -> int:
+        """How many identical rows were left out."""
+        return self.duplicate_rows.height
 
 
 def split(frame: pl.DataFrame, contract: type[Contract], key: list[str]) -> Split:
@@ -84,10 +89,10 @@ def _by_row(frame: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _one_per_key(frame: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+def _one_per_key(frame: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     nothing = pl.DataFrame(schema=REASONS)
     if frame.select(key).n_unique() == frame.height:
-        return frame, nothing, 0
+        return frame, nothing, frame.head(0).select("row_no")
     content = [name for name in frame.columns if name != "row_no"]
     once = frame.unique(subset=content, keep="first", maintain_order=True)
     clash = pl.len().over(key) > 1
@@ -97,4 +102,5 @@ def _one_per_key(frame: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.
             [f"the same {' + '.join(key)} appears with different content"], dtype=pl.List(pl.String)
         )
     )
-    return once.filter(~clash), reasons, frame.height - once.height
+    left_out = frame.select("row_no").join(once.select("row_no"), on="row_no", how="anti")
+    return once.filter(~clash), reasons, left_out

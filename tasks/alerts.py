@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import StringIO
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tasks.archive import safe_text
+from tasks.errors import StagingBusy
 from tasks.pull import staging_of
 from tasks.settings import Settings, alert_urls
 from tasks.staging.outgoing import clear, mark_sent, raise_rows, unsent
@@ -59,19 +61,12 @@ def raise_alerts(settings: Settings, biller: str, as_of: datetime, alerts: Seque
     if not alerts:
         return []
     rows = [
-        (
-            _alert_id(biller, alert, as_of),
-            alert.kind,
-            alert.subject,
-            alert.severity,
-            alert.title,
-            safe_text(alert.body, 2000),
-        )
+        (alert.kind, alert.subject, alert.severity, safe_text(alert.title, 200), safe_text(alert.body, 2000))
         for alert in alerts
     ]
     with staging_of(settings, biller).open() as connection:
         fresh = raise_rows(connection, rows, as_of)
-    return [alert for alert, row in zip(alerts, rows, strict=True) if row[0] in fresh]
+    return [alert for alert in alerts if (alert.kind, alert.subject) in fresh]
 
 
 def clear_alerts(
@@ -83,35 +78,50 @@ def clear_alerts(
 
 
 def deliver_alerts(settings: Settings, biller: str, as_of: datetime) -> DeliveryResult:
-    """Sends every unsent alert of the biller, oldest first, to all URLs of [alerts]."""
+    """Sends every unsent alert of the biller, oldest first, to each URL of [alerts] that has not got it yet."""
     staging = staging_of(settings, biller)
-    with FileLock(staging.root / f"{biller}.alerts.lock", timeout=_SEND_LOCK_SECONDS):
+    with _only_sender(staging.root / f"{biller}.alerts.lock", biller):
         with staging.open() as connection:
             waiting = unsent(connection)
-        urls = alert_urls(settings) if waiting else []
-        sent = [row["alert_id"] for row in waiting if urls and _send(urls, biller, row)]
-        if waiting:
-            with staging.open() as connection:
-                mark_sent(connection, sent, [row["alert_id"] for row in waiting], as_of)
-    titles = [row["title"] for row in waiting if row["alert_id"] in sent]
-    return DeliveryResult(len(sent), len(waiting) - len(sent), titles)
+        if not waiting:
+            return DeliveryResult()
+        urls = {_receiver(url): url for url in alert_urls(settings)}
+        tried = {row["alert_id"]: _send_missing(urls, biller, row) for row in waiting}
+        with staging.open() as connection:
+            whole = mark_sent(connection, tried, list(urls), as_of)
+    titles = [row["title"] for row in waiting if row["alert_id"] in whole]
+    return DeliveryResult(len(whole), len(waiting) - len(whole), titles)
 
 
-def _alert_id(biller: str, alert: Alert, as_of: datetime) -> str:
-    text = f"{biller}|{alert.identity}|{as_of.isoformat()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+@contextmanager
+def _only_sender(path: Path, biller: str) -> Iterator[None]:
+    try:
+        with FileLock(path, timeout=_SEND_LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise StagingBusy(f"another process is sending the alerts of {biller}") from None
 
 
-def _send(urls: list[str], biller: str, row: dict[str, object]) -> bool:
-    """One message to all receivers. Apprise logs URLs, which may hold tokens: its output is dropped."""
+def _receiver(url: str) -> str:
+    """A name for a receiver that does not tell its tokens."""
+    return hashlib.sha256(url.encode()).hexdigest()[:12]
+
+
+def _send_missing(urls: dict[str, str], biller: str, row: dict[str, Any]) -> list[str]:
+    """Sends to the receivers that have not got this alert; returns all that have it now."""
+    have = list(row["sent_to"])
+    return have + [name for name, url in urls.items() if name not in have and _send(url, biller, row)]
+
+
+def _send(url: str, biller: str, row: dict[str, Any]) -> bool:
+    """One message to one receiver. Apprise logs URLs, which may hold tokens: its output is dropped."""
     import apprise  # 0.2 s, needed only when there is something to send
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
     sender = apprise.Apprise()
-    for url in urls:
-        sender.add(url)
     kind = apprise.NotifyType.FAILURE if row["severity"] == "HIGH" else apprise.NotifyType.WARNING
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        sender.add(url)
         return bool(
             sender.notify(title=f"[icflows {biller}] {row['title']}", body=str(row["body"]), notify_type=kind)
         )

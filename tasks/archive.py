@@ -17,10 +17,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
+
+from tasks.errors import StorageTrouble
 
 _COUNTER = itertools.count()
 
@@ -71,15 +74,17 @@ class Archive:
     def receive(self, poll_id: str, suffix: str = ".xml") -> Receiver:
         """Opens the body for writing; use as a context manager."""
         path = self.body_path(poll_id, suffix)
-        _make_private(path.parent)
-        return Receiver(path)
+        with translated_os_errors("archive"):
+            _make_private(path.parent)
+            return Receiver(path)
 
     def note(self, poll: Poll) -> None:
         """Writes the note beside the body, durably."""
         text = json.dumps(asdict(poll), default=lambda value: value.isoformat(), indent=1, sort_keys=True)
         path = self.body_path(poll.poll_id, ".json")
-        _make_private(path.parent)
-        _write_durably(path, text.encode())
+        with translated_os_errors("archive"):
+            _make_private(path.parent)
+            _write_durably(path, text.encode())
 
     def read_note(self, poll_id: str) -> Poll | None:
         """The note of one poll, if it was written."""
@@ -112,7 +117,8 @@ class Receiver:
         """Appends `data`."""
         self._hash.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        with translated_os_errors("archive"):
+            return self._file.write(data)
 
     @property
     def sha256(self) -> str:
@@ -124,11 +130,23 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         """Even a cut body is kept under its name: its note says that it failed and why."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._part, self.path)
-        _sync_folder(self.path.parent)
+        with translated_os_errors("archive"):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self.path)
+            _sync_folder(self.path.parent)
+
+
+@contextmanager
+def translated_os_errors(where: str) -> Iterator[None]:
+    """A full or broken disk as StorageTrouble that names the place, not as a bare OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageTrouble(
+            f"the {where} cannot be written: {error.strerror or type(error).__name__}"
+        ) from None
 
 
 def _make_private(folder: Path) -> None:

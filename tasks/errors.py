@@ -7,7 +7,8 @@
     │   ├── Throttled            429 or 503; carries the seconds the server asked for
     │   ├── ServerTrouble        a SOAP fault or HTTP 5xx that names a time-out or deadlock
     │   ├── TruncatedAnswer      fewer bytes than promised, cut gzip, unfinished chunk
-    │   └── StagingBusy          another process holds the biller's staging
+    │   ├── StagingBusy          another process holds the biller's staging
+    │   └── StorageTrouble       the disk is full or refuses to write; works again when there is space
     └── Stop                     a person must look: asking again changes nothing
         ├── SettingsError        a setting is wrong; names the field and the cure
         ├── CredentialError      key or login refused (never retried: lock-out)
@@ -68,6 +69,10 @@ class TruncatedAnswer(Retry):
 
 class StagingBusy(Retry):
     reason = "staging_busy"
+
+
+class StorageTrouble(Retry):
+    reason = "disk_full"
 
 
 class Stop(IcflowsError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +23,10 @@ from tasks.errors import (
     RequestRefused,
     SchemaDrift,
     SettingsError,
+    StagingBusy,
+    StagingDamaged,
+    StorageTrouble,
+    Throttled,
 )
 from tasks.invoicecloud.catalogue import FeedSpec, Form
 from tasks.invoicecloud.client import ReportClient
@@ -111,7 +116,7 @@ def pull_window(
         return _poll(settings, biller, spec, spec.form, window, as_of, sleep)
     except _OTHER_FORM_MAY_HELP as error:
         other = spec.other_form(spec.form)
-        if other is None:
+        if other is None or error.reason == "error_table":  # IC said what is wrong: asking otherwise hides it
             raise
         result = _poll(settings, biller, spec, other, window, as_of, sleep)
         note = f"form {spec.form} failed ({error.reason}), {other} was used instead"
@@ -119,6 +124,23 @@ def pull_window(
 
 
 def _poll(
+    settings: Settings, biller: str, spec: FeedSpec, form: Form, window: Window, as_of: datetime,
+    sleep: Callable[[float], None],
+) -> PollResult:  # fmt: skip
+    """One form; waits out 429 and 503 within the budget. Every try is a poll of its own."""
+    limits = settings.biller(biller).transport
+    for attempt in range(1, limits.tries + 1):
+        try:
+            return _once(settings, biller, spec, form, window, as_of, sleep)
+        except Throttled as error:
+            wait = error.retry_after if error.retry_after is not None else limits.retry_seconds * 2**attempt
+            if attempt == limits.tries or wait > limits.max_retry_after_seconds:
+                raise
+            sleep(wait)
+    raise AssertionError("the loop returns or raises")
+
+
+def _once(
     settings: Settings, biller: str, spec: FeedSpec, form: Form, window: Window, as_of: datetime,
     sleep: Callable[[float], None],
 ) -> PollResult:  # fmt: skip
@@ -132,8 +154,14 @@ def _poll(
         return _result(poll, stage_poll(settings, staging, archive, poll))
     except SettingsError:
         raise
+    except (StagingBusy, StagingDamaged) as error:
+        raise located(error, biller, spec.name, window) from None  # there is nowhere to record it
+    except StorageTrouble as error:
+        with suppress(IcflowsError):  # the archive may be full and staging not
+            record_failure(staging, poll, error)
+        raise located(error, biller, spec.name, window) from None
     except IcflowsError as error:
-        record_failure(staging, _as_noted(archive, poll), error)
+        record_failure(staging, archive.read_note(poll.poll_id) or poll, error)
         raise located(error, biller, spec.name, window) from None
 
 
@@ -146,11 +174,6 @@ def stage_poll(settings: Settings, staging: Staging, archive: Archive, poll: Pol
         return stage_report(staging, poll, spec, target_of(spec), report)
     except ShapeError as error:
         raise SchemaDrift(str(error)) from None
-
-
-def _as_noted(archive: Archive, poll: Poll) -> Poll:
-    """The poll as its note tells it (status, bytes, hash), and the failure added to the note for replay."""
-    return archive.read_note(poll.poll_id) or poll
 
 
 def _result(poll: Poll, staged: Staged) -> PollResult:

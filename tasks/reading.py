@@ -12,10 +12,12 @@ import polars as pl
 
 from tasks.invoicecloud.catalogue import ColumnMap
 
-MONEY = r"^-?\d{1,16}(\.\d{1,2})?$"
-_INT = r"^-?\d{1,9}$"
-_TAIL = r"^(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?$"
-_OFFSET_TAIL = r"(Z|[+-]\d\d:\d\d)$"
+# [0-9], not \d: Arabic and full-width digits are digits to a regular expression, not to a ledger.
+MONEY = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"
+_INT = r"^-?[0-9]{1,9}$"
+_CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+_TAIL = r"^(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?$"
+_OFFSET_TAIL = r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 _UNSET = "0001-01-01"
 _UTC_US = pl.Datetime("us", "UTC")
 
@@ -63,9 +65,9 @@ def _time(raw: pl.Expr, read: str, zone: str) -> Reading:
     text = pl.when(~unset).then(raw)
     tail = text.str.slice(19)
     clock = text.str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-    fraction = (tail.str.extract(r"^(\.\d{1,9})", 1).str.slice(1, 6).str.pad_end(6, "0")).cast(pl.Int64)
+    fraction = (tail.str.extract(r"^(\.[0-9]{1,9})", 1).str.slice(1, 6).str.pad_end(6, "0")).cast(pl.Int64)
     clock = clock + pl.duration(microseconds=fraction.fill_null(0), time_unit="us")
-    good = tail.str.contains(_TAIL)
+    good = text.str.contains(_CLOCK) & tail.str.contains(_TAIL)  # the parser would make 23:59:60 the next day
     if read == "date":
         day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False)
         value = pl.when(good | (text.str.len_bytes() == 10)).then(day)
@@ -98,7 +100,7 @@ def apply_readings(
     readings: dict[str, Reading],
     source_names: dict[str, str],
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Applies readings: (contract rows with row_no, unreadable rows as row_no and reasons)."""
+    """Applies readings: (contract rows with row_no; unreadable rows the same, null where unreadable, and reasons)."""
     values = [
         readings[name].value.alias(name) if name in readings else pl.lit(None, dtype).alias(name)
         for name, dtype in schema.items()
@@ -114,4 +116,4 @@ def apply_readings(
         for name, r in flags.items()
     ]
     listed = pl.concat_list(reasons).list.drop_nulls() if reasons else pl.lit([], pl.List(pl.String))
-    return rows, bad.select("row_no", reasons=listed)
+    return rows, bad.select("row_no", *schema, reasons=listed)

@@ -7,6 +7,7 @@ old one's place by one rename, at the end; until then nothing is touched.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from checks.contracts import IMT
 from tasks.archive import Archive, Poll
-from tasks.errors import IcflowsError
+from tasks.errors import BadAnswer, IcflowsError
 from tasks.loading import stage_file
 from tasks.pull import archive_of, stage_poll, staging_of
 from tasks.settings import Settings
@@ -43,7 +44,7 @@ def replay(
 ) -> ReplayResult:
     """Rebuilds staging of `biller`. The old file is kept beside the new one as <name>.before-<time>."""
     staging, archive = staging_of(settings, biller), archive_of(settings, biller)
-    notes = sorted(archive.polls(), key=lambda poll: (poll.requested_at, poll.poll_id.rsplit("-", 1)[-1]))
+    notes = sorted(archive.polls(), key=lambda poll: poll.poll_id.rsplit("-", 1)[-1])
     folder = staging.root / f".rebuild-{biller}"
     shutil.rmtree(folder, ignore_errors=True)
     rebuilt = Staging(folder, biller, settings.storage.lock_timeout_seconds)
@@ -69,6 +70,7 @@ def _again(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -
         record_failure(staging, poll, IcflowsError(poll.message or "failed", reason=poll.reason))
         return False
     try:
+        _unchanged(archive, poll)
         if poll.feed in IMT:
             stage_file(settings, staging, archive, poll)
         else:
@@ -79,6 +81,17 @@ def _again(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -
     return True
 
 
+def _unchanged(archive: Archive, poll: Poll) -> None:
+    """The bytes must still be those of the note. Raises BadAnswer."""
+    path = archive.body_path(poll.poll_id, poll.suffix)
+    if not path.exists():
+        raise BadAnswer(f"{path} is gone from the archive", reason="archive_changed")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != poll.sha256:
+        raise BadAnswer(f"{path} has other bytes than its note says", reason="archive_changed")
+
+
 def _swap(staging: Staging, rebuilt: Staging, as_of: datetime) -> Path | None:
     old = None
     if staging.path.exists():
@@ -86,6 +99,9 @@ def _swap(staging: Staging, rebuilt: Staging, as_of: datetime) -> Path | None:
         os.replace(staging.path, old)
     for leftover in staging.root.glob(f"{staging.path.name}.wal"):
         leftover.unlink()
-    os.replace(rebuilt.journal, staging.journal)
+    if rebuilt.journal.exists():
+        os.replace(rebuilt.journal, staging.journal)
+    else:
+        staging.journal.unlink(missing_ok=True)
     os.replace(rebuilt.path, staging.path)
     return old

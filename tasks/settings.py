@@ -6,6 +6,7 @@ Secrets are references (`env:NAME`, `secret-block:NAME`), resolved only at the m
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -94,6 +95,15 @@ class Biller(Section):
     sftp: Sftp | None = None
     feeds: dict[str, dict[str, Any]] = {}
     rules: dict[str, Any] = {}
+
+    @field_validator("feeds")
+    @classmethod
+    def _feed_names(cls, feeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """'ach-rejects' and 'ach_rejects' are one feed; both together are a mistake."""
+        names = [name.replace("-", "_") for name in feeds]
+        if len(set(names)) < len(names):
+            raise ValueError("one feed is configured twice, with a dash and with an underscore")
+        return dict(zip(names, feeds.values(), strict=True))
 
     @field_validator("web_service_key")
     @classmethod
@@ -216,6 +226,10 @@ def load_settings(file: Path | str | None = None) -> Settings:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
+    _refuse_unknown_variables(path)
+    for biller in data.get("billers", {}).values():
+        if isinstance(biller, dict) and isinstance(biller.get("wsdl"), str):
+            biller["wsdl"] = str(path.parent / biller["wsdl"])
     try:
         settings = Settings(**{**data, "file": path})
     except ValidationError as error:
@@ -224,6 +238,17 @@ def load_settings(file: Path | str | None = None) -> Settings:
         for feed in biller.feeds:
             settings.feed(name, table_name(feed))
     return settings
+
+
+def _refuse_unknown_variables(path: Path) -> None:
+    """A misspelt ICFLOWS__… variable would be passed over in silence."""
+    known = [name for name in Settings.model_fields if name != "file"]
+    for name in os.environ:
+        section = name.removeprefix("ICFLOWS__").split("__")[0].lower()
+        if name.startswith("ICFLOWS__") and section not in known:
+            near = difflib.get_close_matches(section, known, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+            raise SettingsError(f"{path.name}: environment variable {name} names no section{hint}")
 
 
 def secret(reference: str) -> SecretStr:
@@ -245,7 +270,7 @@ def _secret_block(name: str) -> str:
 
     try:
         return str(Secret.load(name, _sync=True).get())  # type: ignore[union-attr, call-arg]
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # no API, no block, no right: Prefect, httpx and pydantic each have their own
         raise SettingsError(
             f"the Prefect Secret block '{name}' cannot be read ({type(error).__name__}); "
             f"create it in the UI under Blocks, or use env:NAME"

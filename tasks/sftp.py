@@ -44,6 +44,10 @@ def pinned_key(line: str) -> paramiko.PKey:
 def session(sftp: Sftp) -> Iterator[paramiko.SFTPClient]:
     """An open SFTP session. Raises Unreachable, CredentialError (login, host key), SettingsError."""
     client = paramiko.SSHClient()
+    if not sftp.password and not sftp.key:
+        raise SettingsError(
+            'sftp has neither password nor key; add password = "env:NAME" or key = "env:NAME"'
+        )
     key = pinned_key(sftp.host_key)
     name = sftp.host if sftp.port == 22 else f"[{sftp.host}]:{sftp.port}"
     client.get_host_keys().add(name, key.get_name(), key)

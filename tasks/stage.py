@@ -42,19 +42,20 @@ def stage_report(staging: Staging, poll: Poll, feed: FeedSpec, target: Target, r
 
     Raises ControlTotalError if in ≠ new + unchanged + amended + duplicate + quarantined, rows or money.
     """
+    everything = pl.concat([report.rows, report.unread.drop("reasons")])
     parts = split(report.rows, target.contract, list(target.key))
-    bad = pl.concat([report.unread, parts.bad])
+    bad = pl.concat([report.unread.select("row_no", "reasons"), parts.bad])
     with staging.transaction(poll.poll_id) as connection:
         if polls.is_loaded(connection, poll.poll_id):
             return _again(connection, poll)
-        case = Case(connection, feed, target, poll, report.rows, report.rows_in)
-        suspicion = judge(case) if feed.forms else None
+        suspicion = judge(Case(connection, feed, target, poll, everything)) if feed.forms else None
         merged = merge(
             connection, target, parts.good, poll_id=poll.poll_id, form=poll.form, seen_at=poll.requested_at,
             complete_snapshot=_is_complete_list(feed) and suspicion is None and not bad.height,
+            amount_column=feed.amount_column,
         )  # fmt: skip
-        _quarantine(connection, feed, target, report, parts, bad, poll)
-        counts = _balanced(report, parts, bad, merged, feed)
+        _quarantine(connection, feed, target, everything, report.raw, parts.good, bad, poll)
+        counts = _balanced(everything, parts, bad, merged, feed.amount_column)
         staged = _judged(poll, suspicion, counts, bad, report)
         _record(connection, feed, poll, staged)
     return staged
@@ -66,41 +67,46 @@ def _is_complete_list(feed: FeedSpec) -> bool:
 
 
 def _quarantine(
-    connection: Connection, feed: FeedSpec, target: Target, report: Report, parts: Split,
-    bad: pl.DataFrame, poll: Poll,
+    connection: Connection, feed: FeedSpec, target: Target, everything: pl.DataFrame, raw: pl.DataFrame,
+    good: pl.DataFrame, bad: pl.DataFrame, poll: Poll,
 ) -> None:  # fmt: skip
-    sources = [feed.columns[name].source if name in feed.columns else name for name in target.key]
     held = scalar(connection, f"SELECT count(*) FROM quarantine.{target.table} WHERE released_at IS NULL")
     if not bad.height and not held:
         return
-    raw = aside.with_key_text(report.raw, sources)
+    sources = {name: feed.columns[name].source if name in feed.columns else name for name in target.key}
+    texts = aside.with_key_text(raw, everything.select("row_no", *target.key), sources)
     if held:
-        accepted = raw.join(parts.good.select("row_no"), on="row_no", how="semi")["key_text"]
+        accepted = texts.join(good.select("row_no"), on="row_no", how="semi")["key_text"]
         aside.release(connection, target.table, accepted, poll.requested_at)
     if bad.height:
-        aside.set_aside(connection, target.table, raw, bad, poll.poll_id, poll.requested_at)
+        aside.set_aside(connection, target.table, texts, bad, poll.poll_id, poll.requested_at)
 
 
 def _balanced(
-    report: Report, parts: Split, bad: pl.DataFrame, merged: Merged, feed: FeedSpec
+    everything: pl.DataFrame, parts: Split, bad: pl.DataFrame, merged: Merged, amount: str
 ) -> polls.Counts:
-    amount = feed.amount_column
-    came_in = total(report.rows, amount)
-    set_aside_rows = report.rows.join(parts.bad.select("row_no"), on="row_no", how="semi")
-    duplicates = came_in.amount - total(parts.good, amount).amount - total(set_aside_rows, amount).amount
+    """Rows and money, counted on each side by itself: what came in, what was kept, what staging holds now."""
+    came_in = total(everything, amount)
+    accepted, aside_rows, duplicates = (
+        total(parts.good, amount),
+        bad["row_no"],
+        parts.duplicate_rows["row_no"],
+    )
     try:
         must_balance(
-            "contract", came_in, accepted=total(parts.good, amount), set_aside=total(set_aside_rows, amount),
-            duplicates=Total(parts.duplicates, duplicates),
+            "contract", came_in, accepted=accepted,
+            set_aside=total(everything.filter(pl.col("row_no").is_in(aside_rows.implode())), amount),
+            duplicates=total(everything.filter(pl.col("row_no").is_in(duplicates.implode())), amount),
         )  # fmt: skip
+        must_balance("merge", accepted, staged=merged.staged)
         must_balance(
-            "merge", Total(report.rows_in), new=Total(merged.new), unchanged=Total(merged.unchanged),
-            amended=Total(merged.amended), duplicates=Total(parts.duplicates), quarantined=Total(bad.height),
+            "verdicts", Total(accepted.rows), new=Total(merged.new), unchanged=Total(merged.unchanged),
+            amended=Total(merged.amended),
         )  # fmt: skip
     except OutOfBalance as error:
         raise ControlTotalError(str(error)) from None
     return polls.Counts(
-        rows_in=report.rows_in, rows_new=merged.new, rows_unchanged=merged.unchanged, rows_amended=merged.amended,
+        rows_in=came_in.rows, rows_new=merged.new, rows_unchanged=merged.unchanged, rows_amended=merged.amended,
         rows_duplicate=parts.duplicates, rows_quarantined=bad.height, rows_gone=merged.gone,
         sum_in=came_in.amount if amount else None,
     )  # fmt: skip

@@ -25,14 +25,18 @@ FLOOR_ROWS = 50
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged. `rows`: contract columns of all readable rows of the answer; `rows_in`: all its rows."""
+    """What is judged. `rows`: contract columns of all rows of the answer, null where a value was unreadable."""
 
     connection: Connection
     feed: FeedSpec
     target: Target
     poll: Poll
     rows: pl.DataFrame
-    rows_in: int
+
+    @property
+    def rows_in(self) -> int:
+        """All rows of the answer."""
+        return self.rows.height
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _repeated(case: Case) -> Suspicion | None:
     if earlier is None:
         return None
     start, end = max(poll.window_from, earlier["window_from"]), min(poll.window_to, earlier["window_to"])
-    moments = case.rows[feed.watermark_column]
+    moments = case.rows[feed.watermark_column].drop_nulls()
     if feed.clock == "date":
         moments = moments.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if moments.is_between(start, end, closed="left").all():

@@ -82,6 +82,7 @@ class Office:
         self.folder.mkdir(parents=True, exist_ok=True)
         data: dict[str, Any] = {"storage": {"lock_timeout_seconds": 20.0} | (storage or {})}
         data["alerts"] = {"urls": alerts or []}
+        biller["transport"] = {"pause_seconds": 0} | biller.get("transport", {})
         data["billers"] = {"acme": BASE | {"base_url": self.sandbox.url} | biller}
         file = self.folder / "icflows.toml"
         file.write_text(toml(data), "utf-8")

@@ -14,7 +14,7 @@ class AchRejects(Contract):
     account_number: str = reference("account at IMT", nullable=True)
     invoice_number: str = reference("invoice paid", nullable=True)
     reject_amount: Money = field("amount that came back", unit="USD", gt=0)
-    return_code: str = field("R code; an unknown one is kept and warned of", str_matches=r"^R\d{2}$")
+    return_code: str = field("R code; an unknown one is kept and warned of", str_matches=r"^R[0-9]{2}$")
     return_reason: str = field("the bank's words", nullable=True)
     reject_sequence: pl.Int32 = field("1 = first presentment", nullable=True, ge=1)
     reject_fee: Money = field("fee for the return", nullable=True, unit="USD", ge=0)

@@ -43,8 +43,10 @@ class Contract(pa.DataFrameModel):
         coerce = False
         ordered = False
 
-
-def long_text(data: pa.PolarsData, *columns: str) -> pl.LazyFrame:
-    """Row rule: none of these texts is longer than 64 KB (a memo of megabytes is an attack or an error)."""
-    too_long = pl.any_horizontal([pl.col(name).str.len_bytes() > MAX_TEXT_BYTES for name in columns])
-    return data.lazyframe.select(~too_long.fill_null(False))
+    @pa.dataframe_check
+    @classmethod
+    def text_within_limit(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A memo of megabytes is an attack or an error."""
+        return data.lazyframe.select(
+            ~pl.any_horizontal(pl.col(pl.String).str.len_bytes() > MAX_TEXT_BYTES).fill_null(False)
+        )

@@ -15,7 +15,7 @@ class Autopay(Contract):
     cancelled_at: Timestamp = field("until when", nullable=True, unit="UTC")
     draw_offset_days: pl.Int32 = field("days before the due date", nullable=True, ge=0, le=60, unit="days")
     payment_method: str = field("CARD or EFT", nullable=True)
-    method_last4: str = field("last four of card or account", nullable=True, str_matches=r"^\d{4}$")
+    method_last4: str = field("last four of card or account", nullable=True, str_matches=r"^[0-9]{4}$")
     method_expiry: str = field("card expiry", nullable=True)
     next_collection_date: pl.Date = field("next draw", nullable=True)
     email: str = field("e-mail address", nullable=True, pii=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from checks.contracts.base import GUID, Contract, Money, Timestamp, field, long_text, reference
+from checks.contracts.base import GUID, Contract, Money, Timestamp, field, reference
 
 
 class Payments(Contract):
@@ -50,9 +50,3 @@ class Payments(Contract):
         """A payment is never negative; a refund (status, or refund_of_guid) may be."""
         refund = pl.col("refund_of_guid").is_not_null() | (pl.col("status") == "REFUNDED").fill_null(False)
         return data.lazyframe.select((pl.col("payment_amount") >= 0) | refund)
-
-    @pa.dataframe_check
-    @classmethod
-    def text_within_limit(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """No text over 64 KB."""
-        return long_text(data, "customer_name", "payment_message", "payment_description", "biller_reference")

@@ -91,33 +91,20 @@ class ReportClient:
         self._sleep = sleep
 
     def fetch(self, poll: Poll, feed: FeedSpec, form: Form) -> Poll:
-        """Asks once, waits out 429/503 within the budget; returns the note of the archived answer.
+        """Asks once; returns the note of the archived answer.
 
-        The note is written in every case, also when this raises; nothing is interpreted here beyond
-        HTTP status and media type.
+        The note is written in every case, also when this raises (but for wrong settings: then nothing was
+        asked); nothing is interpreted here beyond HTTP status and media type.
         """
-        limits = self.biller.transport
-        for attempt in range(1, limits.tries + 1):
-            try:
-                return self._once(poll, feed, form)
-            except Throttled as error:
-                wait = (
-                    error.retry_after if error.retry_after is not None else limits.retry_seconds * 2**attempt
-                )
-                if attempt == limits.tries or wait > limits.max_retry_after_seconds:
-                    raise
-                self._sleep(wait)
-        raise AssertionError("the loop returns or raises")
-
-    def _once(self, poll: Poll, feed: FeedSpec, form: Form) -> Poll:
         spec = feed.forms[form]
         transport = ArchiveTransport(self.biller.transport)
+        call = self._prepared(transport, feed.service, spec, poll)
         self._keep_distance()
         started = time.monotonic()
         answer: Answer | None = None
         try:
             with transport.into(self.archive, poll.poll_id) as receiver:
-                answer = self._call(transport, feed.service, spec, poll)
+                answer = call()
             _refuse_http(answer, self.archive.body_path(poll.poll_id))
         except IcflowsError as error:
             poll = replace(
@@ -143,7 +130,10 @@ class ReportClient:
             self._sleep(self.biller.transport.pause_seconds - since)
         _LAST_CALL[self.biller.base_url] = time.monotonic()
 
-    def _call(self, transport: ArchiveTransport, service: str, spec: FormSpec, poll: Poll) -> Answer:
+    def _prepared(
+        self, transport: ArchiveTransport, service: str, spec: FormSpec, poll: Poll
+    ) -> Callable[[], Answer]:
+        """The call, ready to go out. Raises SettingsError for all that can be wrong before."""
         client = _client(wsdl_path(self.biller, service), transport)
         port = f"{service}Soap" + ("12" if self.biller.transport.soap == "1.2" else "")
         proxy: Any = client.create_service(  # type: ignore[no-untyped-call]
@@ -153,13 +143,14 @@ class ReportClient:
             operation = proxy[spec.operation]
         except (AttributeError, KeyError):
             raise SettingsError(f"the WSDL of {service} has no operation {spec.operation}") from None
+        words = arguments(self.biller, spec, poll.window_from, poll.window_to)
         try:
-            answer: Answer = operation(**arguments(self.biller, spec, poll.window_from, poll.window_to))
+            client.create_message(proxy, spec.operation, **words)  # type: ignore[no-untyped-call]
         except (TypeError, zeep.exceptions.ValidationError) as error:
             raise SettingsError(
                 f"{spec.operation} does not take these parameters: {safe_text(str(error), 120)}"
             ) from None
-        return answer
+        return lambda: operation(**words)
 
 
 def _since(started: float) -> int:
@@ -174,13 +165,22 @@ def server_time(headers: dict[str, str]) -> datetime | None:
         return None
 
 
+def _retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds to wait: Retry-After as a number or as an HTTP date by the server's own clock; None if unsaid."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    then, now = server_time({"Date": text}), server_time(headers)
+    return max(0.0, (then - now).total_seconds()) if then and now else None
+
+
 def _refuse_http(answer: Answer, body: Path) -> None:
     """Statuses and media types that are no report. ASMX faults come as 500 with XML: read them."""
     status = answer.status
     if status in (429, 503):
-        seconds = answer.headers.get("Retry-After", "")
-        retry_after = float(seconds) if seconds.isdigit() else None
-        raise Throttled(f"IC answered HTTP {status}", retry_after=retry_after, http_status=status)
+        raise Throttled(
+            f"IC answered HTTP {status}", retry_after=_retry_after(answer.headers), http_status=status
+        )
     if status in (401, 403, 407):
         raise CredentialError(
             f"IC answered HTTP {status}: the login or key was refused", reason=f"http_{status}"

@@ -19,6 +19,8 @@ from tasks.invoicecloud.catalogue import FormSpec
 
 _HEAD_BYTES = 1 << 16
 _XS = "{http://www.w3.org/2001/XMLSchema}"
+_SOAP = {"http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"}
+_STACK = re.compile(r"\s+at (?:[A-Za-z_][\w.<>`]*\.[\w.<>`]+ ?\(|\(wrapper)")
 _CREDENTIALS = re.compile(
     r"webservicekey|billerguid|unauthori[sz]ed|authenticat|credential|access denied", re.I
 )
@@ -43,13 +45,18 @@ def xml_name(column: str) -> str:
 
 def local(tag: object) -> str:
     """Local name of an lxml tag; '' for comments and instructions."""
-    return etree.QName(tag).localname if isinstance(tag, str) else ""
+    return tag.rpartition("}")[2].rpartition(":")[2] if isinstance(tag, str) else ""
 
 
-def read_head(path: Path, spec: FormSpec) -> Head:
+def namespace(tag: object) -> str:
+    """Namespace of an lxml tag; '' if it has none."""
+    return tag[1:].partition("}")[0] if isinstance(tag, str) and tag.startswith("{") else ""
+
+
+def read_head(path: Path, spec: FormSpec, service: str) -> Head:
     """Checks that the answer is `spec.operation`'s and well. Raises the fitting error if it is not."""
     root = _parsed_head(path)
-    if local(root.tag) != "Envelope":
+    if local(root.tag) != "Envelope" or namespace(root.tag) not in _SOAP:
         raise _not_an_envelope(root)
     body = _child(root, "Body")
     if body is None:
@@ -63,9 +70,13 @@ def read_head(path: Path, spec: FormSpec) -> Head:
         raise BadAnswer(
             f"the answer belongs to another operation: {safe_text(str(found), 80)}", reason="other_operation"
         )
-    result = _child(response, f"{spec.operation}Result")
-    if result is None:
-        raise BadAnswer("the answer has no result element; that is no empty report", reason="no_result")
+    if not namespace(response.tag).rstrip("/").endswith(f"/{service}"):
+        raise BadAnswer("the answer belongs to another service", reason="other_operation")
+    results = [child for child in response if local(child.tag) == f"{spec.operation}Result"]
+    if len(results) != 1:
+        words = "no result element; that is no empty report" if not results else "more than one result"
+        raise BadAnswer(f"the answer has {words}", reason="no_result")
+    result = results[0]
     return _dataset(result, spec) if spec.rows.startswith("diffgram/") else _typed(result, spec)
 
 
@@ -104,11 +115,9 @@ def _not_an_envelope(root: etree._Element) -> IcflowsError:
 
 def judged_fault(text: str) -> IcflowsError:
     """A fault by its words: wrong key → stop; time-out or deadlock → retry; anything else → stop."""
-    cause = safe_text(
-        text.rsplit("--->", maxsplit=1)[-1].split("   at ", maxsplit=1)[0].split(" at Cloud", maxsplit=1)[0],
-        200,
-    )
-    if _CREDENTIALS.search(text):
+    # The stack trace names the operation's parameters, WebServiceKey among them: only the cause counts.
+    cause = safe_text(_STACK.split(text.rsplit("--->", maxsplit=1)[-1])[0], 200)
+    if _CREDENTIALS.search(cause):
         return CredentialError(f"IC refused BillerGUID or WebServiceKey: {cause}")
     if _PASSING.search(cause):
         return ServerTrouble(f"IC is in trouble: {cause}", reason="soap_fault")
@@ -156,6 +165,13 @@ def _typed(result: etree._Element, spec: FormSpec) -> Head:
     if container is None:
         raise BadAnswer(
             f"the answer has no <{spec.rows.split('/')[0]}>; that is no empty report", reason="no_result"
+        )
+    row_element = spec.rows.split("/")[-1]
+    strange = {local(child.tag) for child in container if isinstance(child.tag, str)} - {row_element}
+    if strange:
+        names = safe_text(", ".join(sorted(strange)), 80)
+        raise RequestRefused(
+            f"the list holds elements that are not of the contract: {names}", reason="error_table"
         )
     first = container[0] if len(container) else ()
     return Head("soap", {}, frozenset(local(child.tag) for child in first))

@@ -17,10 +17,11 @@ import xml2arrow
 from xml2arrow.exceptions import Xml2ArrowError
 
 from checks.contracts import FEEDS
+from checks.describe import columns as contract_columns
 from checks.describe import polars_schema
 from tasks.errors import BadAnswer, ControlTotalError, SchemaDrift
 from tasks.invoicecloud import body, envelope
-from tasks.invoicecloud.catalogue import FeedSpec, Form
+from tasks.invoicecloud.catalogue import ColumnMap, FeedSpec, Form
 from tasks.reading import apply_readings, reading
 
 # What an inline schema may declare for a column that is read as money, a time, a flag, a number.
@@ -38,7 +39,10 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Report:
-    """One answer, read. `rows` has the contract's columns and row_no; `unread` raw text, reasons, row_no."""
+    """One answer, read. `rows`: contract columns and row_no. `unread`: the same, null where unreadable, and
+
+    reasons. `raw`: the text as sent. rows + unread = rows_in.
+    """
 
     rows: pl.DataFrame
     unread: pl.DataFrame
@@ -55,12 +59,16 @@ def read_report(path: Path, feed: FeedSpec, form: Form, zone: str) -> Report:
         proof = beside.submit(body.prove, path, row_element)
         try:
             raw: pl.DataFrame | None = _columns(path, feed, form)
-        except Xml2ArrowError:
+        except BadAnswer:
             raw = None  # the proof says better what is wrong, and may have cleaned the body
         proven = proof.result()
-    if raw is None or proven.path != path:
-        raw = _parsed_again(proven, feed, form)
-    head = envelope.read_head(proven.path, spec)
+    try:
+        if raw is None or proven.path != path:
+            raw = _columns(proven.path, feed, form)
+        head = envelope.read_head(proven.path, spec, feed.service)
+    finally:
+        if proven.path != path:
+            proven.path.unlink()
     if raw.height != proven.rows:
         raise ControlTotalError(
             f"the bytes hold {proven.rows} rows, {raw.height} were parsed", reason="row_count"
@@ -72,19 +80,15 @@ def read_report(path: Path, feed: FeedSpec, form: Form, zone: str) -> Report:
     return Report(rows, unread, raw, raw.height, warnings + more)
 
 
-def _parsed_again(proven: body.Proven, feed: FeedSpec, form: Form) -> pl.DataFrame:
-    try:
-        return _columns(proven.path, feed, form)
-    except Xml2ArrowError as error:
-        raise BadAnswer(
-            f"the report cannot be read as columns ({type(error).__name__})", reason="malformed"
-        ) from None
-
-
 def _columns(path: Path, feed: FeedSpec, form: Form) -> pl.DataFrame:
     sources = tuple(dict.fromkeys(column.source for column in feed.columns.values()))
     spec = feed.forms[form]
-    batch = _parser(spec.operation, spec.rows, sources).parse(path)["rows"]
+    try:
+        batch = _parser(spec.operation, spec.rows, sources).parse(path)["rows"]
+    except (Xml2ArrowError, TypeError, ValueError) as error:  # TypeError: how it says "no UTF-8"
+        raise BadAnswer(
+            f"the report cannot be read as columns ({type(error).__name__})", reason="malformed"
+        ) from None
     frame = pl.from_arrow(batch)
     assert isinstance(frame, pl.DataFrame)
     return frame
@@ -113,16 +117,16 @@ def _drift(head: envelope.Head, feed: FeedSpec, form: Form, raw: pl.DataFrame) -
     mapped = {envelope.xml_name(column.source): column for column in feed.columns.values()}
     table = head.tables.get(feed.forms[form].rows.split("/")[-1])
     present = set(table) if table is not None else set(head.first_row_elements)
+    required = {name: column for name, column in mapped.items() if column.required}
     if table is not None:
-        gone = [name for name, column in mapped.items() if column.required and name not in table]
+        gone = [name for name in required if name not in table]
         retyped = [
             f"{name} (now {table[name]})"
             for name, column in mapped.items()
             if table.get(name) and column.read in _TYPES and table[name] not in _TYPES[column.read]
         ]
     else:
-        required = [column.source for column in feed.columns.values() if column.required]
-        gone = [name for name in required if raw.height and raw[name].null_count() == raw.height]
+        gone = _gone_from_list(required, present, feed, raw)
         retyped = []
     if gone or retyped:
         parts = [f"missing: {', '.join(gone)}"] * bool(gone) + [f"other type: {', '.join(retyped)}"] * bool(
@@ -132,6 +136,25 @@ def _drift(head: envelope.Head, feed: FeedSpec, form: Form, raw: pl.DataFrame) -
         hint = f"; new and unknown: {', '.join(new)}" if new else ""
         raise SchemaDrift(f"columns have changed: {'; '.join(parts)}{hint}")
     return [f"new column {name}: not loaded, kept in the archive" for name in sorted(present - set(mapped))]
+
+
+def _gone_from_list(
+    required: dict[str, ColumnMap], present: set[str], feed: FeedSpec, raw: pl.DataFrame
+) -> list[str]:
+    """A typed list has no schema. .NET leaves out null texts, but numbers, flags and times are always there
+
+    (xsi:nil when null); and a column that may not be null cannot be null in every row.
+    """
+    if not raw.height:
+        return []
+    never_null = {c.name for c in contract_columns(FEEDS[feed.name]) if not c.nullable}
+    needed = {feed.columns[name].source for name in never_null if name in feed.columns}
+    return [
+        name
+        for name, column in required.items()
+        if (column.read not in ("text", "code") and name not in present)
+        or (column.source in needed and raw[column.source].null_count() == raw.height)
+    ]
 
 
 def _typed(raw: pl.DataFrame, feed: FeedSpec, zone: str) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:

@@ -14,11 +14,18 @@ import polars as pl
 from tasks.staging.query import frame, scalar
 
 
-def with_key_text(raw: pl.DataFrame, key_sources: list[str]) -> pl.DataFrame:
-    """Adds row_no (from 1) and key_text, the key's raw texts joined."""
-    key = [pl.col(name).fill_null("") for name in key_sources]
-    return raw.with_row_index("row_no", offset=1).with_columns(
-        pl.col("row_no").cast(pl.Int64), key_text=pl.concat_str(key, separator="|")
+def with_key_text(raw: pl.DataFrame, keys: pl.DataFrame, sources: dict[str, str]) -> pl.DataFrame:
+    """Adds row_no (from 1) and key_text: the key as it was read, the text as sent where it was unreadable.
+
+    `keys`: row_no and the typed key columns of all rows; `sources`: key column → column of `raw`. Both wire
+    forms of one row give the same text.
+    """
+    read = keys.select("row_no", *(pl.col(name).cast(pl.String).alias(f"key:{name}") for name in sources))
+    parts = [pl.coalesce(f"key:{name}", source, pl.lit("")) for name, source in sources.items()]
+    texts = raw.with_row_index("row_no", offset=1).with_columns(pl.col("row_no").cast(pl.Int64))
+    joined = texts.join(read, on="row_no", how="left", maintain_order="left")
+    return joined.with_columns(key_text=pl.concat_str(parts, separator="|")).select(
+        *texts.columns, "key_text"
     )
 
 
@@ -45,7 +52,8 @@ def set_aside(
                    $2::TIMESTAMPTZ, 1, NULL
             FROM (SELECT *, row_number() OVER (PARTITION BY raw ORDER BY row_no) AS occurrence FROM aside)
             ON CONFLICT (quarantine_id) DO UPDATE
-            SET last_seen_at = excluded.last_seen_at, times_seen = times_seen + 1, reasons = excluded.reasons""",
+            SET last_seen_at = excluded.last_seen_at, times_seen = times_seen + 1, reasons = excluded.reasons,
+                released_at = NULL""",
         [poll_id, seen_at],
     )
     connection.unregister("aside")

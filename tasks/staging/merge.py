@@ -14,18 +14,23 @@ import duckdb
 import polars as pl
 
 from checks.contracts import Contract
+from checks.control import Total
 from checks.describe import columns
 from tasks.staging.query import scalar
 
 
 @dataclass(frozen=True)
 class Merged:
-    """Rows by verdict. new + unchanged + amended = rows given; gone counts stored rows."""
+    """Rows by verdict. new + unchanged + amended = rows given; gone counts stored rows.
+
+    `staged`: rows and money that staging holds now for the rows given, counted in the table itself.
+    """
 
     new: int
     unchanged: int
     amended: int
     gone: int
+    staged: Total
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ def merge(
     form: str,
     seen_at: datetime,
     complete_snapshot: bool = False,
+    amount_column: str = "",
 ) -> Merged:
     """Merges `frame` (contract columns + row_no) inside the caller's transaction."""
     names = [column.name for column in columns(target.contract)]
@@ -59,11 +65,24 @@ def merge(
         unchanged, amended = _judge(connection, target, names)
         _touch_and_supersede(connection, target, seen_at)
         _insert(connection, target, names, poll_id, form, seen_at, fresh=not unchanged + amended)
+        staged = _staged(connection, target, poll_id, amount_column)
         gone = _mark_gone(connection, target, names, poll_id, form, seen_at) if complete_snapshot else 0
     finally:
         connection.execute("DROP TABLE IF EXISTS temp.known")
         connection.unregister("incoming")
-    return Merged(frame.height - unchanged - amended, unchanged, amended, gone)
+    return Merged(frame.height - unchanged - amended, unchanged, amended, gone, staged)
+
+
+def _staged(connection: duckdb.DuckDBPyConnection, target: Target, poll_id: str, amount: str) -> Total:
+    """What the table holds of this poll's rows: those inserted, and those known and unchanged."""
+    money = f"coalesce(sum({amount}), 0)::DECIMAL(38,2)" if amount else "0::DECIMAL(38,2)"
+    rows, total = connection.execute(
+        f"""SELECT count(*), {money} FROM {target.versions} AS t
+            WHERE t.is_current AND (t.poll_id = $1
+                OR t.rowid IN (SELECT current_row FROM temp.known WHERE NOT amended))""",
+        [poll_id],
+    ).fetchall()[0]
+    return Total(rows, total)
 
 
 def _same_key(target: Target, left: str, right: str) -> str:

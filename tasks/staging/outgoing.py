@@ -11,13 +11,13 @@ import polars as pl
 
 from tasks.staging.query import frame, scalar
 
-_COLUMNS = ["alert_id", "kind", "subject", "severity", "title", "body"]
+_COLUMNS = ["kind", "subject", "severity", "title", "body"]
 
 
 def raise_rows(
     connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[str, ...]], at: datetime
-) -> set[str]:
-    """Inserts alerts whose kind and subject are not open; counts the others. Returns the new ids."""
+) -> set[tuple[str, str]]:
+    """Inserts alerts whose kind and subject are not open; counts the others. Returns the new (kind, subject)."""
     connection.register("raised", pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
     connection.begin()
     connection.execute(
@@ -27,21 +27,22 @@ def raise_rows(
     )
     new = frame(
         connection,
-        """SELECT * FROM raised r WHERE NOT EXISTS (
-               SELECT 1 FROM "check".alerts a WHERE a.kind = r.kind AND a.subject = r.subject AND a.cleared_at IS NULL)
-           QUALIFY row_number() OVER (PARTITION BY kind, subject ORDER BY alert_id) = 1""",
+        """SELECT *, (SELECT count(*) FROM "check".alerts a WHERE a.kind = r.kind AND a.subject = r.subject) AS nth
+           FROM raised r WHERE NOT EXISTS (
+               SELECT 1 FROM "check".alerts a WHERE a.kind = r.kind AND a.subject = r.subject AND a.cleared_at IS NULL)""",
     )
     connection.register("fresh", new)
     connection.execute(
-        """INSERT OR IGNORE INTO "check".alerts
-           SELECT alert_id, kind, subject, severity, title, body, $1::TIMESTAMPTZ, 1, $1::TIMESTAMPTZ, 0, NULL, NULL
+        """INSERT INTO "check".alerts
+           SELECT substr(sha256(kind || '|' || subject || '|' || nth), 1, 16), kind, subject, severity, title, body,
+                  $1::TIMESTAMPTZ, 1, $1::TIMESTAMPTZ, 0, [], NULL, NULL
            FROM fresh""",
         [at],
     )
     connection.commit()
     connection.unregister("raised")
     connection.unregister("fresh")
-    return set(new["alert_id"])
+    return set(new.select("kind", "subject").rows())
 
 
 def clear(connection: duckdb.DuckDBPyConnection, kind: str, subjects: list[str], at: datetime) -> int:
@@ -57,19 +58,23 @@ def clear(connection: duckdb.DuckDBPyConnection, kind: str, subjects: list[str],
 
 
 def unsent(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Alerts never sent, oldest first."""
+    """Alerts that not all receivers have, oldest first; `sent_to` names those that have."""
     return frame(
         connection,
-        """SELECT alert_id, kind, subject, severity, title, body FROM "check".alerts
+        """SELECT alert_id, kind, subject, severity, title, body, sent_to FROM "check".alerts
            WHERE sent_at IS NULL ORDER BY raised_at, alert_id""",
     ).to_dicts()
 
 
-def mark_sent(connection: duckdb.DuckDBPyConnection, sent: list[str], tried: list[str], at: datetime) -> None:
-    """Notes the try on all of `tried` and the sending on those in `sent`."""
-    connection.execute(
-        """UPDATE "check".alerts SET tries = tries + 1,
-               sent_at = CASE WHEN list_contains($1, alert_id) THEN $3::TIMESTAMPTZ ELSE sent_at END
-           WHERE list_contains($2, alert_id)""",
-        [sent, tried, at],
-    )
+def mark_sent(
+    connection: duckdb.DuckDBPyConnection, tried: dict[str, list[str]], receivers: list[str], at: datetime
+) -> list[str]:
+    """Notes a try: alert → receivers that have it by now. Returns the alerts that all `receivers` have."""
+    for alert_id, have in tried.items():
+        whole = bool(receivers) and set(receivers) <= set(have)
+        connection.execute(
+            """UPDATE "check".alerts SET tries = tries + 1, sent_to = $2, sent_at = $3::TIMESTAMPTZ
+               WHERE alert_id = $1""",
+            [alert_id, have, at if whole else None],
+        )
+    return [alert_id for alert_id, have in tried.items() if receivers and set(receivers) <= set(have)]

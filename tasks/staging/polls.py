@@ -88,11 +88,27 @@ def advance_watermark(connection: duckdb.DuckDBPyConnection, poll: Poll, covered
     old = watermark(connection, poll.feed)
     if old is not None and poll.window_from is not None and poll.window_from > old:
         return  # a gap lies between: the windows do not touch
+    if old is None and _earlier_window_open(connection, poll):
+        return  # the first pull's first window is not proven yet: the next pull must begin there
     if old is None or covered_to > old:
         connection.execute(
             "INSERT OR REPLACE INTO poll.watermarks VALUES ($1, $2, $3)",
             [poll.feed, covered_to, poll.poll_id],
         )
+
+
+def _earlier_window_open(connection: duckdb.DuckDBPyConnection, poll: Poll) -> bool:
+    """True if an earlier window of the same pull gave nothing that counts."""
+    return bool(
+        scalar(
+            connection,
+            """SELECT count(*) FROM poll.runs r
+               WHERE feed = $1 AND status <> 'ok' AND requested_at = $2::TIMESTAMPTZ AND window_from < $3::TIMESTAMPTZ
+                 AND NOT EXISTS (SELECT 1 FROM poll.runs o WHERE o.feed = r.feed AND o.status = 'ok'
+                     AND o.window_from <= r.window_from AND o.window_to >= r.window_to)""",
+            [poll.feed, poll.requested_at, poll.window_from],
+        )
+    )
 
 
 def earlier_same_bytes(connection: duckdb.DuckDBPyConnection, poll: Poll) -> Mapping[str, Any] | None:

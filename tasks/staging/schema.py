@@ -46,7 +46,7 @@ POLL_RUNS = {
     "rows_duplicate": "BIGINT NOT NULL",
     "rows_quarantined": "BIGINT NOT NULL",
     "rows_gone": "BIGINT NOT NULL",
-    "sum_in": "DECIMAL(18,2)",
+    "sum_in": "DECIMAL(38,2)",
     "sha256": "VARCHAR",
     "bytes": "BIGINT NOT NULL",
     "duration_ms": "BIGINT NOT NULL",
@@ -72,8 +72,8 @@ _FIXED = {
         status VARCHAR NOT NULL, rows BIGINT NOT NULL, detail VARCHAR, checked_at TIMESTAMPTZ NOT NULL""",
     "check.alerts": """alert_id VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, subject VARCHAR NOT NULL,
         severity VARCHAR NOT NULL, title VARCHAR NOT NULL, body VARCHAR NOT NULL, raised_at TIMESTAMPTZ NOT NULL,
-        times INTEGER NOT NULL, last_raised_at TIMESTAMPTZ NOT NULL, tries INTEGER NOT NULL, sent_at TIMESTAMPTZ,
-        cleared_at TIMESTAMPTZ""",
+        times INTEGER NOT NULL, last_raised_at TIMESTAMPTZ NOT NULL, tries INTEGER NOT NULL,
+        sent_to VARCHAR[] NOT NULL, sent_at TIMESTAMPTZ, cleared_at TIMESTAMPTZ""",
 }
 
 

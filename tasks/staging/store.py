@@ -12,13 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
-from tasks.errors import StagingBusy, StagingDamaged
+from tasks.archive import translated_os_errors
+from tasks.errors import StagingBusy, StagingDamaged, StorageTrouble
 from tasks.staging.schema import create_tables
 
 STORAGE_VERSION = "v1.4.0"  # read by DuckDB 1.4 and up
@@ -49,25 +50,48 @@ class Staging:
         with self._locked():
             connection = self._connect()
             try:
-                create_tables(connection)
-                self._compare(connection)
+                self._prepare(connection)
                 yield connection
             finally:
                 connection.close()
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        try:
+            connection.execute("USE staging")
+            create_tables(connection)
+            self._compare(connection)
+        except duckdb.Error as error:
+            raise (_full(self.biller, error) or self._damaged(error)) from None
+
+    def _damaged(self, error: duckdb.Error) -> StagingDamaged:
+        return StagingDamaged(
+            f"{self.path} cannot be opened ({type(error).__name__}); rebuild it: icflows replay --biller {self.biller}"
+        )
 
     @contextmanager
     def transaction(self, load_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """One load: begin, the caller's work, commit, checkpoint, acknowledge in the journal."""
         with self.open() as connection:
-            connection.begin()
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-            connection.execute("CHECKPOINT")
+            with self._translated():
+                connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(duckdb.Error):  # a full disk invalidates the connection
+                        connection.rollback()
+                    raise
+                connection.commit()
+                connection.execute("CHECKPOINT")
             self._acknowledge([load_id])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """A full disk is StorageTrouble: nothing of the load is in the file, and it works when there is space."""
+        try:
+            yield
+        except (duckdb.IOException, duckdb.FatalException) as error:
+            words = f"staging of {self.biller} cannot be written ({type(error).__name__})"
+            raise (_full(self.biller, error) or StorageTrouble(words)) from None
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -106,14 +130,11 @@ class Staging:
             )
         except duckdb.Error as error:
             connection.close()
-            if "lock" in str(error):
+            if "Could not set lock" in str(error) or "Conflicting lock" in str(error):
                 raise StagingBusy(
                     f"{self.path.name} is open in another program: {_pid(str(error))}"
                 ) from None
-            raise StagingDamaged(
-                f"{self.path} cannot be opened ({type(error).__name__}); rebuild it: icflows replay --biller {self.biller}"
-            ) from None
-        connection.execute("USE staging")
+            raise self._damaged(error) from None
         return connection
 
     def _compare(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -131,16 +152,33 @@ class Staging:
     def _acknowledged(self) -> list[str]:
         if not self.journal.exists():
             return []
-        lines = self.journal.read_text("utf-8").splitlines()
-        return [json.loads(line)["load_id"] for line in lines if line.endswith("}")]
+        lines = self.journal.read_text("utf-8", errors="replace").splitlines()
+        return [found for line in lines if (found := _load_id(line))]
 
     def _acknowledge(self, load_ids: list[str]) -> None:
         if not load_ids:
             return
-        with self.journal.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"load_id": load_id}) + "\n" for load_id in load_ids)
+        with translated_os_errors("journal"), self.journal.open("a+b") as file:
+            if file.tell() and not self.journal.read_bytes().endswith(b"\n"):
+                file.write(b"\n")  # a torn last line must not swallow the next one
+            file.writelines(json.dumps({"load_id": load_id}).encode() + b"\n" for load_id in load_ids)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _full(biller: str, error: duckdb.Error) -> StorageTrouble | None:
+    """A full disk by the system's words; None if it is something else."""
+    if "No space left" not in str(error) and "File too large" not in str(error):
+        return None
+    return StorageTrouble(f"staging of {biller} cannot be written: no space left")
+
+
+def _load_id(line: str) -> str | None:
+    """The load of one journal line; None for a torn line: that load was never acknowledged."""
+    try:
+        return str(json.loads(line)["load_id"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _pid(message: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -14,9 +12,10 @@ import pytest
 from checks.contracts import FEEDS, IMT
 from checks.control import OutOfBalance, Total, must_balance, total
 from checks.describe import columns, money_columns, pii_columns, polars_schema
-from checks.quarantine import ShapeError, split
+from checks.quarantine import ShapeError, Split, split
 from tasks import stage
 from tasks.errors import ControlTotalError
+from tasks.staging.merge import Merged
 
 ALL = FEEDS | IMT
 GUID = "00000000-0000-4000-8000-000000000001"
@@ -234,16 +233,14 @@ def test_money_that_changes_between_contract_and_merge_is_caught() -> None:
     """No duplicate is there to explain the cent that the accepted rows lack."""
     came = _frame("payments", {}, {"payment_guid": GUID[:-1] + "2"})
     less = came.with_columns(payment_amount=pl.lit(Decimal("0.99"), pl.Decimal(18, 2)))
-    given = {
-        "report": SimpleNamespace(rows=came, rows_in=2),
-        "parts": SimpleNamespace(good=less, bad=came.head(0).select("row_no"), duplicates=0),
-        "bad": came.head(0).select("row_no"),
-        "merged": SimpleNamespace(new=2, unchanged=0, amended=0, gone=0),
-        "feed": SimpleNamespace(amount_column="payment_amount"),
-    }
-    wanted = inspect.signature(stage._balanced).parameters
-    with pytest.raises(ControlTotalError):
-        stage._balanced(**{name: value for name, value in given.items() if name in wanted})
+    nothing = came.head(0).select("row_no")
+    merged = Merged(2, 0, 0, 0, total(less, "payment_amount"))
+    with pytest.raises(ControlTotalError, match="contract: 2 rows"):
+        stage._balanced(came, Split(less, nothing, nothing), nothing, merged, "payment_amount")
+    with pytest.raises(ControlTotalError, match="merge: 2 rows"):
+        stage._balanced(came, Split(came, nothing, nothing), nothing, merged, "payment_amount")
+    whole = Merged(2, 0, 0, 0, total(came, "payment_amount"))
+    assert stage._balanced(came, Split(came, nothing, nothing), nothing, whole, "payment_amount").rows_in == 2
 
 
 def test_describe_is_the_source_of_types() -> None:

@@ -326,7 +326,7 @@ def test_two_dozen_kills_at_random_moments_lose_nothing_and_double_nothing(offic
             "SELECT count(*) AS n, count(DISTINCT payment_guid) AS keys FROM feed.payments_versions"
         ) in ([{"n": 4, "keys": 4}], [{"n": 0, "keys": 0}])
     source.communicate("", timeout=10)
-    assert len(acknowledged) >= 5  # the killed ones did come that far
+    assert len(acknowledged) >= 2  # the killed ones did come that far
     window = (datetime(2026, 10, 1, tzinfo=UTC), AT)
     office.pull(window=window)
     office.pull("settlements", window=(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 10, tzinfo=UTC)))
