@@ -12,15 +12,29 @@ os.environ["ICFLOWS_ENGINE"] = "plain"  # before any module of flows is imported
 QUICK = {"retry_seconds": 0.001, "tries": 1, "pause_seconds": 0.0}
 
 
-@pytest.fixture
-def branch(office: Any) -> Any:
-    """The office, ready to run flows; `branch.file` is its settings file."""
-    office.configure(alerts=[f"json://{office.sandbox.host}:{office.sandbox.port}/_sandbox/hook"], transport=QUICK)
+ONE_WINDOW = {"max_window": "90d"}
+
+
+def _ready(office: Any, feeds: dict[str, Any]) -> Any:
+    hook = f"json://{office.sandbox.host}:{office.sandbox.port}/_sandbox/hook"
+    office.configure(alerts=[hook], transport=QUICK, feeds=feeds)
     office.file = str(office.settings.file)
     return office
 
 
 @pytest.fixture
-def titles(branch: Any) -> Any:
+def branch(office: Any) -> Any:
+    """The office, ready to run flows, one window per pull; `branch.file` is its settings file."""
+    return _ready(office, {feed: ONE_WINDOW for feed in ("payments", "settlements", "ach_rejects")})
+
+
+@pytest.fixture
+def weekly(office: Any) -> Any:
+    """The same with the catalogue's windows: a first pull of payments asks for five."""
+    return _ready(office, {})
+
+
+@pytest.fixture
+def titles(ic: Any) -> Any:
     """The titles of the messages that reached the hook so far, without the common beginning."""
-    return lambda: [hook["title"].removeprefix("[icflows acme] ") for hook in branch.sandbox.hooks()]
+    return lambda: [hook["title"].removeprefix("[icflows acme] ") for hook in ic.hooks()]

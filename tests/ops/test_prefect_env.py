@@ -83,6 +83,35 @@ def test_what_a_person_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "PREFECT_LOGGING_LEVEL" not in child
 
 
+def test_the_database_is_a_file_with_one_connection(tmp_path: Path) -> None:
+    code = """
+import asyncio
+from prefect.server.database import provide_database_interface
+
+async def look():
+    db = provide_database_interface()
+    engine = await db.engine()
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql("CREATE TABLE held (x)")
+    print(engine.pool.size(), engine.pool._max_overflow)
+
+asyncio.run(look())
+"""
+    home = tmp_path / "a home with 100% odd?name"
+    home.mkdir()
+    environment = child_environment(home, LOCAL_API)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["1", "0"]
+    assert (home / "prefect.db").stat().st_size > 0
+    own = "postgresql+asyncpg://db/prefect"
+    assert child_environment(home, LOCAL_API)["PREFECT_SERVER_DATABASE_CONNECTION_URL"] != own
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", own)
+        assert child_environment(home, LOCAL_API)["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == own
+
+
 def test_prefect_reads_every_setting_that_we_make(tmp_path: Path) -> None:
     code = (
         "import json; from prefect.settings import get_current_settings as g; "

@@ -160,5 +160,5 @@ def test_nothing_is_sent_when_the_file_is_wrong_or_nobody_answers(
 
 def test_a_missing_file_is_named(project: Path) -> None:
     (project / "prefect.yaml").unlink()
-    with pytest.raises(SettingsError, match="there is no file .*prefect.yaml"):
+    with pytest.raises(SettingsError, match=r"there is no file .*prefect\.yaml"):
         check(project)

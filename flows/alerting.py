@@ -1,0 +1,70 @@
+"""How flows tell people: alerts into the outbox, one event for each new one, and who delivers.
+
+A run of a deployment leaves delivery to the automation that hears its event (and to the sweep behind
+it). A run by hand delivers at its end, because nobody may be listening. Both together send one message:
+the outbox decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from flows import engine
+from tasks.alerts import Alert, DeliveryResult, Kind, clear_alerts, deliver_alerts, raise_alerts
+from tasks.errors import SettingsError
+from tasks.settings import Settings
+
+EVENTS: dict[Kind, str] = {
+    "poll_failed": "icflows.poll.failed",
+    "poll_suspect": "icflows.poll.suspect",
+    "check_failed": "icflows.check.failed",
+    "feed_late": "icflows.feed.late",
+    "break_high": "icflows.break.high",
+    "run_crashed": "icflows.run.crashed",
+}
+
+
+def business_time(as_of: datetime | None) -> datetime:
+    """`as_of` as aware UTC; without it the clock, which a run looks at here and nowhere else."""
+    if as_of is None:
+        return datetime.now(UTC).replace(microsecond=0)
+    if as_of.tzinfo is None:
+        raise SettingsError("as_of needs a time zone, for example 2026-10-30T23:00:00Z")
+    return as_of.astimezone(UTC)
+
+
+def feed_resource(biller: str, feed: str) -> str:
+    """The stable name of a feed in events."""
+    return f"icflows.biller.{biller}.feed.{feed}"
+
+
+def biller_resource(biller: str) -> str:
+    """The stable name of a biller in events."""
+    return f"icflows.biller.{biller}"
+
+
+def alert(
+    settings: Settings, biller: str, as_of: datetime, resource: str, alerts: Sequence[Alert]
+) -> list[Alert]:
+    """Puts alerts into the outbox; emits one event for each that was not open already, and returns those."""
+    fresh = raise_alerts(settings, biller, as_of, alerts)
+    for new in fresh:
+        payload = {"biller": biller, "subject": new.subject, "severity": new.severity, "title": new.title}
+        engine.emit(EVENTS[new.kind], resource, payload)
+    return fresh
+
+
+def clear(
+    settings: Settings, biller: str, as_of: datetime, kinds: Sequence[Kind], subjects: Sequence[str]
+) -> None:
+    """Closes alerts whose cause is gone."""
+    for kind in kinds:
+        clear_alerts(settings, biller, as_of, kind, subjects)
+
+
+def deliver_by_hand(settings: Settings, biller: str, as_of: datetime) -> DeliveryResult:
+    """Sends what is unsent, unless a deployment runs this and an automation will."""
+    if engine.run().deployment_id is not None:
+        return DeliveryResult()
+    return deliver_alerts(settings, biller, as_of)

@@ -1,0 +1,106 @@
+"""The comparison: payments with postings, settlements and returns; what is broken is told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from flows import engine
+from flows.alerting import alert, biller_resource, business_time, clear, deliver_by_hand, feed_resource
+from flows.engine import flow, task
+from flows.guards import nothing_new
+from flows.pull_feed import may_pass
+from tasks.alerts import Alert
+from tasks.reconcile.rules import load_rules
+from tasks.reconciling import ReconcileResult, run_reconcile
+from tasks.settings import Settings, load_settings
+
+LATE_FEED = "B36"
+TOLD_BY_THE_PULL = "B37"  # a suspect answer: its poll has raised poll_suspect already
+
+
+@task(name="compare", retries=2, retry_delay_seconds=(10, 60), retry_condition=may_pass)
+def compare(settings_file: str, biller: str, as_of: datetime) -> ReconcileResult:
+    """One run; repeated with the same rows it gives the same verdicts. Waits out another writer."""
+    return run_reconcile(load_settings(settings_file), biller, as_of)
+
+
+@flow(name="reconcile", run_name="{biller}")
+def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | None = None) -> dict[str, Any]:
+    """Give every payment its one state, keep the history of breaks, and raise an alert for each new HIGH class.
+
+    Returns sums by state and by class, never a row.
+    """
+    settings, now = load_settings(settings_file), business_time(as_of)
+    if engine.run().deployment_id and nothing_new(settings, biller, now):
+        return engine.completed(
+            "Skipped", f"{biller}: nothing was loaded since the last run", {"status": "skipped"}
+        )
+    found = compare(str(settings.file), biller, now)
+    _tell(settings, biller, now, found)
+    engine.artifact(
+        f"reconcile-states-{biller}", found.states, f"Every payment of {biller} by state, as of {now}"
+    )
+    engine.artifact(
+        f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller} by class, as of {now}"
+    )
+    counts = {
+        "opened": found.opened,
+        "closed": found.closed,
+        "open": sum(row["count"] for row in found.breaks_open),
+    }
+    engine.emit(
+        "icflows.reconciled", biller_resource(biller), {"biller": biller, "run_id": found.run_id, **counts}
+    )
+    deliver_by_hand(settings, biller, now)
+    return {name: value for name, value in asdict(found).items() if name != "new_high"}
+
+
+def _tell(settings: Settings, biller: str, as_of: datetime, found: ReconcileResult) -> None:
+    """Late feeds one by one, new HIGH breaks one alert per class; closes the alerts of classes without breaks."""
+    for row in found.new_high:
+        if row["code"] == LATE_FEED:
+            alert(settings, biller, as_of, feed_resource(biller, row["subject"]), [_late(row)])
+    new = _by_class(found)
+    still_open = {row["code"] for row in found.breaks_open if row["severity"] == "HIGH"}
+    # An open alert is not sent again: a class with new breaks begins a new alert under the same subject.
+    gone = [code for code in load_rules().codes if code in new or code not in still_open]
+    clear(settings, biller, as_of, ["break_high"], gone)
+    for code, rows in new.items():
+        alert(
+            settings,
+            biller,
+            as_of,
+            f"{biller_resource(biller)}.break.{code}",
+            [_broken(biller, code, rows, found)],
+        )
+
+
+def _by_class(found: ReconcileResult) -> dict[str, list[dict[str, Any]]]:
+    classes: dict[str, list[dict[str, Any]]] = {}
+    for row in found.new_high:
+        if row["code"] not in (LATE_FEED, TOLD_BY_THE_PULL):
+            classes.setdefault(row["code"], []).append(row)
+    return classes
+
+
+def _late(row: dict[str, Any]) -> Alert:
+    return Alert(
+        "feed_late", row["subject"], "HIGH", f"{row['subject']}: the feed is late", str(row["sentence"])
+    )
+
+
+def _broken(biller: str, code: str, rows: list[dict[str, Any]], found: ReconcileResult) -> Alert:
+    name = next((row["name"] for row in found.breaks_open if row["code"] == code), code)
+    amount = sum((abs(row["amount"]) for row in rows), Decimal("0.00"))
+    title = f"{code} {name}: {len(rows)} new, {amount:,.2f}"
+    body = f"Run {found.run_id} opened {len(rows)} breaks of class {code} ({name}), together {amount:,.2f}. "
+    return Alert(
+        "break_high",
+        code,
+        "HIGH",
+        title,
+        body + f"List them: icflows breaks --biller {biller} --class {code}",
+    )
