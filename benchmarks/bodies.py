@@ -23,7 +23,9 @@ def body(folder: Path, payments: int) -> Path:
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    carrier = generate(7, max(1000, payments // 20), DAYS, CLOSE, folder / f"carrier-{payments}", payments=payments)
+    carrier = generate(
+        7, max(1000, payments // 20), DAYS, CLOSE, folder / f"carrier-{payments}", payments=payments
+    )
     with Sandbox(carrier.folder, now=CLOSE, sftp_port=None) as sandbox:
         request = (
             f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><{_OPERATION} xmlns="{_NAMESPACE}">'
