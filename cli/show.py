@@ -58,7 +58,11 @@ def table(
         padding=(0, 1, 0, 0),
     )
     for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number in right else "left", overflow="fold")
+        # Names, windows and figures stay whole; what does not fit is folded in the last column.
+        last = number == len(headings) - 1 and number not in right
+        shown.add_column(
+            heading, justify="right" if number in right else "left", overflow="fold", no_wrap=not last
+        )
     for row in rows:
         shown.add_row(*[escape(cell(value)) for value in row])
     console.print(shown)

@@ -24,6 +24,13 @@ def made_up_for(settings: Settings, biller: str, feed: str, as_of: datetime, due
     return mark is not None and mark > due
 
 
+def last_run_id(settings: Settings, biller: str) -> str | None:
+    """The id of the reconcile run that stands."""
+    with staging_of(settings, biller).open() as connection:
+        last = last_run(connection)
+    return last["run_id"] if last else None
+
+
 def nothing_new(settings: Settings, biller: str, as_of: datetime) -> bool:
     """True if the last acknowledged load is the last reconcile run itself, on the same day of the biller.
 

@@ -10,7 +10,7 @@ from typing import Any
 from flows import engine
 from flows.alerting import alert, biller_resource, business_time, clear, deliver_by_hand, feed_resource
 from flows.engine import flow, task
-from flows.guards import nothing_new
+from flows.guards import last_run_id, nothing_new
 from flows.pull_feed import may_pass
 from tasks.alerts import Alert
 from tasks.reconcile.rules import load_rules
@@ -38,8 +38,9 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
         return engine.completed(
             "Skipped", f"{biller}: nothing was loaded since the last run", {"status": "skipped"}
         )
+    before = last_run_id(settings, biller)
     found = compare(str(settings.file), biller, now)
-    _tell(settings, biller, now, found)
+    _tell(settings, biller, now, found, repeated=found.run_id == before)
     engine.artifact(
         f"reconcile-states-{biller}", found.states, f"Every payment of {biller} by state, as of {now}"
     )
@@ -58,15 +59,21 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
     return {name: value for name, value in asdict(found).items() if name != "new_high"}
 
 
-def _tell(settings: Settings, biller: str, as_of: datetime, found: ReconcileResult) -> None:
-    """Late feeds one by one, new HIGH breaks one alert per class; closes the alerts of classes without breaks."""
+def _tell(
+    settings: Settings, biller: str, as_of: datetime, found: ReconcileResult, *, repeated: bool
+) -> None:
+    """Late feeds one by one, new HIGH breaks one alert per class; closes the alerts of classes without breaks.
+
+    An open alert is not sent again, so a class with new breaks begins a new one under the same subject; a
+    repeated run says the same again and must not.
+    """
     for row in found.new_high:
         if row["code"] == LATE_FEED:
             alert(settings, biller, as_of, feed_resource(biller, row["subject"]), [_late(row)])
     new = _by_class(found)
     still_open = {row["code"] for row in found.breaks_open if row["severity"] == "HIGH"}
-    # An open alert is not sent again: a class with new breaks begins a new alert under the same subject.
-    gone = [code for code in load_rules().codes if code in new or code not in still_open]
+    anew = set() if repeated else set(new)
+    gone = [code for code in load_rules().codes if code in anew or code not in still_open]
     clear(settings, biller, as_of, ["break_high"], gone)
     for code, rows in new.items():
         alert(

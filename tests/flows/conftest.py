@@ -25,7 +25,7 @@ def _ready(office: Any, feeds: dict[str, Any]) -> Any:
 @pytest.fixture
 def branch(office: Any) -> Any:
     """The office, ready to run flows, one window per pull; `branch.file` is its settings file."""
-    return _ready(office, {feed: ONE_WINDOW for feed in ("payments", "settlements", "ach_rejects")})
+    return _ready(office, dict.fromkeys(("payments", "settlements", "ach_rejects"), ONE_WINDOW))
 
 
 @pytest.fixture

@@ -62,7 +62,9 @@ def test_flows_have_names_and_functions_have_none() -> None:
     assert flow_name(alert) is None
 
 
-ALL_FLOWS = "import flows.pull_feed, flows.reconcile, flows.publish_snapshot, flows.load_file, flows.send_alerts"
+ALL_FLOWS = (
+    "import flows.pull_feed, flows.reconcile, flows.publish_snapshot, flows.load_file, flows.send_alerts"
+)
 
 
 def run_python(code: str, engine: str) -> subprocess.CompletedProcess[str]:

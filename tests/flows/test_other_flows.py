@@ -82,7 +82,9 @@ def test_a_late_feed_is_told_once_and_healed_by_a_pull(branch: Any, titles: Any)
         reconcile(branch, late + timedelta(minutes=minute))
     assert titles().count("payments: the feed is late") == 1
     pull_feed("acme", "payments", as_of=late + timedelta(minutes=20), settings_file=branch.file)
-    still = branch.rows("SELECT subject FROM \"check\".alerts WHERE kind = 'feed_late' AND cleared_at IS NULL")
+    still = branch.rows(
+        "SELECT subject FROM \"check\".alerts WHERE kind = 'feed_late' AND cleared_at IS NULL"
+    )
     assert {"subject": "payments"} not in still
 
 

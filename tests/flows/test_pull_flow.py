@@ -152,7 +152,11 @@ def test_a_run_that_comes_too_late_has_nothing_to_do(branch: Any) -> None:
     assert not made_up_for(branch.settings, "acme", "payments", now, due), "nothing was pulled since"
     pull(branch)
     assert made_up_for(branch.settings, "acme", "payments", now, due)
-    assert not made_up_for(branch.settings, "acme", "payments", now, now - interval), "not later than one interval"
+    assert not made_up_for(branch.settings, "acme", "payments", now, now - interval), (
+        "not later than one interval"
+    )
     assert not made_up_for(branch.settings, "acme", "payments", now, None), "not scheduled"
     mark = branch.watermark()
-    assert not made_up_for(branch.settings, "acme", "payments", mark + 3 * interval, mark), "due at the watermark"
+    assert not made_up_for(branch.settings, "acme", "payments", mark + 3 * interval, mark), (
+        "due at the watermark"
+    )

@@ -44,18 +44,24 @@ def health() -> Iterator[Callable[[int, bytes], str]]:
         server.server_close()
 
 
-def test_a_healthy_server_is_found(health: Callable[[int, bytes], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_healthy_server_is_found(
+    health: Callable[[int, bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = health(200, b"true")
     monkeypatch.setenv("PREFECT_API_URL", url + "/")
     assert server_url() == url
 
 
-@pytest.mark.parametrize(("status", "body"), [(200, b"<html>another program</html>"), (503, b"true"), (404, b"")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>another program</html>"), (503, b"true"), (404, b"")]
+)
 def test_another_program_is_no_server(health: Callable[[int, bytes], str], status: int, body: bytes) -> None:
     assert not answers(health(status, body))
 
 
-def test_nobody_and_somebody_silent_cost_little(monkeypatch: pytest.MonkeyPatch, closed_port: Callable[[], int]) -> None:
+def test_nobody_and_somebody_silent_cost_little(
+    monkeypatch: pytest.MonkeyPatch, closed_port: Callable[[], int]
+) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -66,13 +72,17 @@ def test_nobody_and_somebody_silent_cost_little(monkeypatch: pytest.MonkeyPatch,
         assert time.monotonic() - started < 1
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "ftp://127.0.0.1/api", "http:///api", "http://127.0.0.1:99999/api"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://127.0.0.1/api", "http:///api", "http://127.0.0.1:99999/api"]
+)
 def test_a_url_that_is_none_never_raises(url: str) -> None:
     assert answers(url) is False
 
 
 def test_what_a_person_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "environ", {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "17", "ICFLOWS_ENGINE": "plain"})
+    monkeypatch.setattr(
+        os, "environ", {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "17", "ICFLOWS_ENGINE": "plain"}
+    )
     os.environ.pop("DO_NOT_TRACK", None)
     apply_defaults()
     assert os.environ["PREFECT_WORKER_QUERY_SECONDS"] == "17"

@@ -55,11 +55,16 @@ def test_schedules_are_those_that_were_agreed() -> None:
 
     _, planned, _ = checked(ROOT / "icflows.toml", ROOT / "prefect.yaml")
     by_name = {made.written.name: made.written for made in planned}
-    hours = {name: by_name[f"{name}-acme"].schedules[0].cron.split()[1] for name in ("payments", "settlements", "ach-rejects")}
+    hours = {
+        name: by_name[f"{name}-acme"].schedules[0].cron.split()[1]
+        for name in ("payments", "settlements", "ach-rejects")
+    }
     assert hours == {"payments": "*/2", "settlements": "*/4", "ach-rejects": "*/3"}
     for name, written in by_name.items():
         for schedule in written.schedules:
-            assert schedule.timezone == ("UTC" if "/" in schedule.cron or name.startswith("invoices") else "America/Chicago")
+            assert schedule.timezone == (
+                "UTC" if "/" in schedule.cron or name.startswith("invoices") else "America/Chicago"
+            )
     assert by_name["invoices-acme"].schedules[0].active is False
     for name in ("payments", "settlements", "ach-rejects", "autopay", "paperless"):
         limit = by_name[f"{name}-acme"].concurrency_limit
@@ -78,7 +83,9 @@ def test_each_biller_gets_its_own_deployments(project: Path) -> None:
     assert other.triggers[0].name == "icflows reconcile-zenith-mutual after a pull or a file"
     assert by_name["payments-zenith-mutual"].schedules[0].timezone == "UTC"
     assert by_name["payments-acme"].parameters["feed"] == "payments"
-    assert not [made for made in planned if "acme" in str(made.written) and "zenith" in str(made.written.parameters)]
+    assert not [
+        made for made in planned if "acme" in str(made.written) and "zenith" in str(made.written.parameters)
+    ]
 
 
 WRONG = {
@@ -128,8 +135,12 @@ WRONG_AUTOMATIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("file", "old", "new", "said"), WRONG_AUTOMATIONS.values(), ids=WRONG_AUTOMATIONS.keys())
-def test_what_is_wrong_in_an_automation_is_said(project: Path, file: str, old: str, new: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"), WRONG_AUTOMATIONS.values(), ids=WRONG_AUTOMATIONS.keys()
+)
+def test_what_is_wrong_in_an_automation_is_said(
+    project: Path, file: str, old: str, new: str, said: str
+) -> None:
     edit(project / "automations" / file, old, new)
     with pytest.raises(SettingsError) as caught:
         check(project)
