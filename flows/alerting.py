@@ -7,14 +7,16 @@ the outbox decides.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from flows import engine
 from tasks.alerts import Alert, DeliveryResult, Kind, clear_alerts, deliver_alerts, raise_alerts
-from tasks.errors import SettingsError
+from tasks.errors import IcflowsError, SettingsError
 from tasks.settings import Settings
 
+log = logging.getLogger(__name__)
 EVENTS: dict[Kind, str] = {
     "poll_failed": "icflows.poll.failed",
     "poll_suspect": "icflows.poll.suspect",
@@ -64,7 +66,17 @@ def clear(
 
 
 def deliver_by_hand(settings: Settings, biller: str, as_of: datetime) -> DeliveryResult:
-    """Sends what is unsent, unless a deployment runs this and an automation will."""
+    """Sends what is unsent, unless a deployment runs this and an automation will.
+
+    The work is done by then: what cannot be sent stays in the outbox and is only warned of.
+    """
     if engine.run().deployment_id is not None:
         return DeliveryResult()
-    return deliver_alerts(settings, biller, as_of)
+    try:
+        result = deliver_alerts(settings, biller, as_of)
+    except IcflowsError as error:
+        log.warning("%s: alerts were not sent: %s", biller, error)
+        return DeliveryResult()
+    if result.failed:
+        log.warning("%s: %d alerts could not be sent; they stay in the outbox", biller, result.failed)
+    return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,11 +14,9 @@ from prefect.events.actions import RunDeployment as PrefectRunDeployment
 from prefect.events.schemas.automations import Automation as Held
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from ops.deploy_result import DeployResult
 from ops.entrypoints import Planned
 from ops.written import TAG, Automation, ChangeState, RunDeployment, Trigger
-
-if TYPE_CHECKING:
-    from ops.deploy import DeployResult
 
 _PAGE = 200
 _COMPARED = {"name", "description", "tags", "trigger", "actions", "actions_on_trigger", "actions_on_resolve"}

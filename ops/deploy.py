@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops.deploy_result import DeployResult
 from ops.entrypoints import Planned, plan
 from ops.prefect_env import LOCAL_API, apply_defaults, server_url
 from ops.prefect_file import read_automations, read_deployments
@@ -21,26 +21,6 @@ from tasks.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-
-
-@dataclass
-class DeployResult:
-    """What a deploy did (with dry_run: would do), by name: `deployment pull-feed/payments-acme`, …"""
-
-    server: str = ""
-    created: list[str] = field(default_factory=list)
-    updated: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    pruned: list[str] = field(default_factory=list)
-
-    @property
-    def changed(self) -> bool:
-        """False if Prefect held exactly this already."""
-        return bool(self.created or self.updated or self.pruned)
-
-    def note(self, what: str, *, new: bool, differs: bool) -> None:
-        """Files one thing under created, updated or unchanged."""
-        (self.created if new else self.updated if differs else self.unchanged).append(what)
 
 
 def check(
@@ -54,6 +34,7 @@ def check(
 
 def deploy(settings_file: Path | str | None, prefect_file: Path | str, dry_run: bool = False) -> DeployResult:
     """Makes Prefect hold what the files say. Raises SettingsError before anything is sent; Unreachable."""
+    apply_defaults()
     settings, planned, automations = check(settings_file, Path(prefect_file).resolve())
     url = server_url()
     if url is None:

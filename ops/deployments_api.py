@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
+from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from ops.deploy_result import DeployResult
 from ops.entrypoints import Planned
-from ops.written import TAG, Schedule
-
-if TYPE_CHECKING:
-    from ops.deploy import DeployResult
+from ops.schedules_api import new_schedule, sync_schedules
+from ops.written import TAG
 
 UNMADE = UUID(int=0)  # stands for the id of what a dry run would create
 _PAGE = 200
@@ -147,7 +145,7 @@ _COMPARED = (
 
 def _create(client: SyncPrefectClient, made: Planned) -> UUID:
     flow_id = client.create_flow_from_name(made.flow)
-    schedules = [_new_schedule(schedule) for schedule in made.written.schedules]
+    schedules = [new_schedule(schedule) for schedule in made.written.schedules]
     return client.create_deployment(
         flow_id=flow_id, name=made.written.name, schedules=schedules, **_wanted(made)
     )
@@ -161,45 +159,4 @@ def _update(
     if differs and not dry_run:
         client.update_deployment(found.id, DeploymentUpdate(**wanted))
     result.note(f"deployment {made.full_name}", new=False, differs=differs)
-    _sync_schedules(client, made, found, result, dry_run)
-
-
-def _sync_schedules(
-    client: SyncPrefectClient, made: Planned, found: DeploymentResponse, result: DeployResult, dry_run: bool
-) -> None:
-    """By slug. A schedule without one was made by hand in Prefect: it is not ours and stays."""
-    held = {schedule.slug: schedule for schedule in found.schedules if schedule.slug}
-    for written in made.written.schedules:
-        what, old = f"schedule {made.full_name} {written.slug}", held.pop(written.slug, None)
-        if old is None:
-            if not dry_run:
-                client.create_deployment_schedules(found.id, [_new_schedule(written)])
-            result.note(what, new=True, differs=True)
-            continue
-        active = old.active if written.active is None else written.active
-        differs = not _same(old, written) or active != old.active
-        if differs and not dry_run:
-            client.update_deployment_schedule(found.id, old.id, active=active, schedule=_cron(written))
-        result.note(what, new=False, differs=differs)
-    for gone in held.values():
-        if not dry_run:
-            client.delete_deployment_schedule(found.id, gone.id)
-        result.pruned.append(f"schedule {made.full_name} {gone.slug}")
-
-
-def _same(held: DeploymentSchedule, written: Schedule) -> bool:
-    schedule = held.schedule
-    return isinstance(schedule, CronSchedule) and (schedule.cron, schedule.timezone) == (
-        written.cron,
-        written.timezone,
-    )
-
-
-def _cron(written: Schedule) -> CronSchedule:
-    return CronSchedule(cron=written.cron, timezone=written.timezone)
-
-
-def _new_schedule(written: Schedule) -> DeploymentScheduleCreate:
-    return DeploymentScheduleCreate(
-        schedule=_cron(written), active=written.active is not False, slug=written.slug
-    )
+    sync_schedules(client, made, found, result, dry_run)

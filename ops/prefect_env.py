@@ -80,6 +80,12 @@ def child_environment(home: Path, api_url: str, **more: str) -> dict[str, str]:
     return environment
 
 
+def use_server(api_url: str, home: Path) -> None:
+    """Lets this process run flows through that server. Must come before the first import of flows or Prefect."""
+    os.environ |= {"PREFECT_API_URL": api_url, "PREFECT_HOME": str(home), "ICFLOWS_ENGINE": "prefect"}
+    apply_defaults()
+
+
 def server_url() -> str | None:
     """The API of a running Prefect server: PREFECT_API_URL, else this machine's; None if it does not answer."""
     url = os.environ.get("PREFECT_API_URL", "").rstrip("/") or LOCAL_API

@@ -17,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ops.deploy import DeployResult, check, deploy
-from ops.prefect_env import LOCAL_API, answers, child_environment
+from ops.deploy import check, deploy
+from ops.deploy_result import DeployResult
+from ops.prefect_env import LOCAL_API, answers, child_environment, use_server
 from ops.processes import Child, free_port, listens
 from tasks.errors import SettingsError, Stop
-from tasks.settings import Biller, Settings
+from tasks.settings import Biller, Settings, load_settings
 
+PORT = urlsplit(LOCAL_API).port or 4200
 START_SECONDS = 120
 DRAIN_SECONDS = 60
 _SANDBOX_KEY = "sandbox-key"
@@ -98,24 +100,27 @@ def up(
     settings_file: Path | str | None = None,
     prefect_file: Path | str | None = None,
     say: Callable[[str], None] = print,
+    port: int = PORT,
 ) -> None:
     """Starts everything, says where it is, and waits; Ctrl-C or SIGTERM ends all children in order.
 
+    `prefect_file` stands beside the settings file unless given; Prefect's files lie in var/prefect there.
     Raises SettingsError if a file is wrong or a port is taken, Stop if a child ends by itself.
     """
-    settings, planned, _ = check(settings_file, _beside(settings_file, prefect_file))
-    pools = sorted({made.written.work_pool.name for made in planned})
-    home = settings.file.parent / "var" / "prefect"
-    if answers(LOCAL_API) or listens(urlsplit(LOCAL_API).port or 0):
-        raise SettingsError(f"port {urlsplit(LOCAL_API).port} is taken; is `make up` running already?")
+    settings = load_settings(settings_file)
+    written = Path(prefect_file) if prefect_file else settings.file.parent / "prefect.yaml"
+    home, url = settings.file.parent / "var" / "prefect", f"http://127.0.0.1:{port}/api"
+    use_server(url, home)
+    _, planned, _ = check(settings.file, written)
+    if listens(port):
+        raise SettingsError(f"port {port} is taken; is `make up` running already?")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         children = _sandboxes(settings, stack, say)
         say("starting the Prefect server …")
-        url = stack.enter_context(server(home, urlsplit(LOCAL_API).port))
-        os.environ["PREFECT_API_URL"] = url
-        result = deploy(settings.file, _beside(settings_file, prefect_file))
-        for pool in pools:
+        stack.enter_context(server(home, port))
+        result = deploy(settings.file, written)
+        for pool in sorted({made.written.work_pool.name for made in planned}):
             children.append(start_worker(home, url, pool))
             stack.callback(_drain, children[-1], say)
         _announce(settings, url, home, result, say)
@@ -123,12 +128,6 @@ def up(
             _watch(children, url)
         except KeyboardInterrupt:
             say("ending; runs that are under way come to their end first")
-
-
-def _beside(settings_file: Path | str | None, prefect_file: Path | str | None) -> Path:
-    from tasks.settings import load_settings
-
-    return Path(prefect_file) if prefect_file else load_settings(settings_file).file.parent / "prefect.yaml"
 
 
 def _sandboxes(settings: Settings, stack: ExitStack, say: Callable[[str], None]) -> list[Child]:

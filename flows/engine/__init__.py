@@ -24,6 +24,7 @@ def _chosen() -> Literal["plain", "prefect"]:
 
 
 NAME = _chosen()
+os.environ.setdefault("DO_NOT_TRACK", "1")  # whoever started this process: Prefect's SDK does not report it
 
 if TYPE_CHECKING or NAME == "plain":
     from flows.engine.plain import artifact, completed, emit, failed, flow, run, task
