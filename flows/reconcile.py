@@ -35,28 +35,27 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
     """
     settings, now = load_settings(settings_file), business_time(as_of)
     if engine.run().deployment_id and nothing_new(settings, biller, now):
-        return engine.completed(
-            "Skipped", f"{biller}: nothing was loaded since the last run", {"status": "skipped"}
-        )
+        message = f"{biller}: nothing was loaded since the last run"
+        return engine.completed("Skipped", message, {"biller": biller, "status": "skipped"})
     before = last_run_id(settings, biller)
     found = compare(str(settings.file), biller, now)
     _tell(settings, biller, now, found, repeated=found.run_id == before)
-    engine.artifact(
-        f"reconcile-states-{biller}", found.states, f"Every payment of {biller} by state, as of {now}"
-    )
-    engine.artifact(
-        f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller} by class, as of {now}"
-    )
-    counts = {
-        "opened": found.opened,
-        "closed": found.closed,
-        "open": sum(row["count"] for row in found.breaks_open),
-    }
-    engine.emit(
-        "icflows.reconciled", biller_resource(biller), {"biller": biller, "run_id": found.run_id, **counts}
-    )
+    engine.artifact(f"reconcile-states-{biller}", found.states, f"Payments of {biller} by state, as of {now}")
+    engine.artifact(f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller}, as of {now}")
+    engine.emit("icflows.reconciled", biller_resource(biller), _counts(biller, found))
     deliver_by_hand(settings, biller, now)
     return {name: value for name, value in asdict(found).items() if name != "new_high"}
+
+
+def _counts(biller: str, found: ReconcileResult) -> dict[str, Any]:
+    still_open = sum(row["count"] for row in found.breaks_open)
+    return {
+        "biller": biller,
+        "run_id": found.run_id,
+        "opened": found.opened,
+        "closed": found.closed,
+        "open": still_open,
+    }
 
 
 def _tell(
@@ -76,13 +75,8 @@ def _tell(
     gone = [code for code in load_rules().codes if code in anew or code not in still_open]
     clear(settings, biller, as_of, ["break_high"], gone)
     for code, rows in new.items():
-        alert(
-            settings,
-            biller,
-            as_of,
-            f"{biller_resource(biller)}.break.{code}",
-            [_broken(biller, code, rows, found)],
-        )
+        resource = f"{biller_resource(biller)}.break.{code}"
+        alert(settings, biller, as_of, resource, [_broken(biller, code, rows, found)])
 
 
 def _by_class(found: ReconcileResult) -> dict[str, list[dict[str, Any]]]:
@@ -94,20 +88,19 @@ def _by_class(found: ReconcileResult) -> dict[str, list[dict[str, Any]]]:
 
 
 def _late(row: dict[str, Any]) -> Alert:
-    return Alert(
-        "feed_late", row["subject"], "HIGH", f"{row['subject']}: the feed is late", str(row["sentence"])
-    )
+    feed, sentence = row["subject"], str(row["sentence"])
+    return Alert("feed_late", feed, "HIGH", f"{feed}: the feed is late", sentence)
 
 
 def _broken(biller: str, code: str, rows: list[dict[str, Any]], found: ReconcileResult) -> Alert:
     name = next((row["name"] for row in found.breaks_open if row["code"] == code), code)
     amount = sum((abs(row["amount"]) for row in rows), Decimal("0.00"))
     title = f"{code} {name}: {len(rows)} new, {amount:,.2f}"
-    body = f"Run {found.run_id} opened {len(rows)} breaks of class {code} ({name}), together {amount:,.2f}. "
+    told = f"Run {found.run_id} opened {len(rows)} breaks of class {code} ({name}), together {amount:,.2f}."
     return Alert(
         "break_high",
         code,
         "HIGH",
         title,
-        body + f"List them: icflows breaks --biller {biller} --class {code}",
+        f"{told} List them: icflows breaks --biller {biller} --class {code}",
     )
