@@ -73,6 +73,7 @@ def play(folder: Path, accounts: int, days: int, seed: int, as_json: bool) -> in
 
 def _prepare(stack: ExitStack, folder: Path, accounts: int, days: int, seed: int) -> Carrier:
     """Starts the Prefect server while the carrier is made."""
+    from ops.prefect_env import use_server
     from ops.up import server
 
     with ThreadPoolExecutor(1) as beside:
@@ -80,7 +81,7 @@ def _prepare(stack: ExitStack, folder: Path, accounts: int, days: int, seed: int
         with step(f"a carrier of {accounts:,} accounts and {days} days, and a Prefect server, are made"):
             url = stack.enter_context(server(home=folder / "prefect"))
             carrier = making.result()
-    os.environ["PREFECT_API_URL"] = url
+    use_server(url, folder / "prefect")
     os.environ["ICFLOWS_ENGINE"] = "prefect"
     return carrier
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tasks.settings import Settings, load_settings
 from tasks.staging.polls import watermark
 from tasks.staging.query import frame
 
+os.environ.setdefault("ICFLOWS_ENGINE", "plain")  # no test but those of the flows looks for a server
 KEY = "canary-key-5f3a9c"
 KEY_VARIABLE = "ACME_WEB_SERVICE_KEY"
 AT = datetime(2026, 11, 10, 12, tzinfo=UTC)
