@@ -17,14 +17,12 @@ from tasks.staging.query import frame, scalar
 
 @dataclass(frozen=True)
 class TableOverview:
-    """One table: current rows, their sum (None without an amount), versions, rows in quarantine and why."""
+    """One table: current rows, their sum (None without an amount), rows in quarantine and why."""
 
     name: str
     rows: int
     amount: Any
-    versions: int
     quarantined: int
-    released: int
     reasons: dict[str, int]
     last_poll: str | None
 
@@ -45,9 +43,7 @@ def read_tables(settings: Settings, biller: str) -> list[TableOverview]:
             found.append(
                 TableOverview(
                     name=f"{schema}.{name}", rows=rows, amount=total,
-                    versions=scalar(connection, f"SELECT count(*) FROM {schema}.{name}_versions"),
                     quarantined=scalar(connection, f"SELECT count(*) FROM quarantine.{name} WHERE released_at IS NULL"),
-                    released=scalar(connection, f"SELECT count(*) FROM quarantine.{name} WHERE released_at IS NOT NULL"),
                     reasons=dict(reasons),
                     last_poll=scalar(
                         connection,

@@ -124,6 +124,8 @@ def _below_floor(case: Case) -> Suspicion | None:
     feed, poll = case.feed, case.poll
     if feed.kind != "window" or not feed.floor or poll.window_from is None or poll.window_to is None:
         return None
+    if not _covered(case, poll.window_from):
+        return None
     day = f'CAST("{feed.watermark_column}" AS DATE)'
     case.connection.register("answer", case.rows.select(feed.watermark_column))
     expected, came = case.connection.execute(
@@ -143,7 +145,7 @@ def _below_floor(case: Case) -> Suspicion | None:
         [poll.window_from, poll.window_to],
     ).fetchall()[0]
     case.connection.unregister("answer")
-    if expected < FLOOR_ROWS or came >= feed.floor * expected or not _covered(case, poll.window_from):
+    if expected < FLOOR_ROWS or came >= feed.floor * expected:
         return None
     return Suspicion("below_floor", f"{came} rows, about {expected:.0f} are usual on such days")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -229,3 +231,22 @@ def file_limit() -> Iterator[Callable[[int], None]]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture(scope="session")
+def acme_day() -> Any:
+    """The business day of tests/reconciling/day.py (test folders are no packages, so it is loaded by its path)."""
+    if "acme_day" not in sys.modules:
+        path = Path(__file__).parent / "reconciling" / "day.py"
+        spec = importlib.util.spec_from_file_location("acme_day", path)
+        assert spec
+        assert spec.loader
+        sys.modules["acme_day"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["acme_day"])
+    return sys.modules["acme_day"]
+
+
+@pytest.fixture(scope="session")
+def day(acme_day: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Two states of one biller, made once, ready to be copied."""
+    return acme_day.shared_day(tmp_path_factory.mktemp)

@@ -159,8 +159,10 @@ class Staging:
         if not load_ids:
             return
         with translated_os_errors("journal"), self.journal.open("a+b") as file:
-            if file.tell() and not self.journal.read_bytes().endswith(b"\n"):
-                file.write(b"\n")  # a torn last line must not swallow the next one
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")  # a torn last line must not swallow the next one
             file.writelines(json.dumps({"load_id": load_id}).encode() + b"\n" for load_id in load_ids)
             file.flush()
             os.fsync(file.fileno())
