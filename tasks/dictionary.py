@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from checks.contracts import FEEDS, IMT, Contract
 from checks.describe import columns
 from tasks.invoicecloud.catalogue import FeedSpec, feed_spec
+from tasks.loading import KINDS
 from tasks.staging.schema import LINEAGE, POLL_RUNS
 
 _HEAD = """# Data dictionary
@@ -32,15 +33,17 @@ def _feeds() -> Iterator[str]:
 
 
 def _imt() -> Iterator[str]:
+    kinds = {table: kind for kind, table in KINDS.items()}
     for name, contract in IMT.items():
-        yield f"## imt.{name}\n\n{_first_line(contract)} Loaded by `icflows load {name} FILE`.\n"
+        yield f"## imt.{name}\n\n{_first_line(contract)} Loaded by `icflows load {kinds[name]} FILE`.\n"
         yield from _table(contract, None)
         yield ""
 
 
 def _first_line(contract: type[Contract]) -> str:
     module = sys.modules[contract.__module__].__doc__ or ""
-    return module.splitlines()[0]
+    own = contract.__dict__.get("__doc__") or ""
+    return (own if contract.__module__.endswith("invoices") else module).splitlines()[0]
 
 
 def _table(contract: type[Contract], spec: FeedSpec | None) -> Iterator[str]:

@@ -19,11 +19,19 @@ from tasks.pull import archive_of, staging_of
 from tasks.settings import Settings
 from tasks.stage import Staged, record_failure, stage_report
 from tasks.staging.merge import Target
-from tasks.staging.query import scalar
 from tasks.staging.store import Staging
 
-KEYS = {"postings": "posting_id", "invoices": "invoice_number"}
-AMOUNTS = {"postings": "amount", "invoices": "total_amount_due"}
+KEYS = {
+    "postings": "posting_id", "invoice_events": "event_id", "spectrum_invoices": "invoice_number",
+    "open_at_ic": "invoice_number",
+}  # fmt: skip
+AMOUNTS = {
+    "postings": "amount", "invoice_events": "total_amount_due", "spectrum_invoices": "balance_due",
+    "open_at_ic": "balance_due",
+}  # fmt: skip
+KINDS = {table.replace("_", "-"): table for table in KEYS if table != "invoice_events"} | {
+    "invoices": "invoice_events"
+}
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,16 @@ class LoadResult:
     message: str | None = None
 
 
+def table_of(kind: str) -> str:
+    """What a person calls the file ('invoices', 'open-at-ic') → its table; SettingsError lists the kinds."""
+    table = kind.replace("-", "_")
+    if kind not in KINDS and table not in IMT:
+        raise SettingsError(f"there is no file kind '{kind}'; known: {', '.join(sorted(KINDS))}")
+    return KINDS.get(kind, table)
+
+
 def spec_of(kind: str) -> FeedSpec:
     """A file of IMT looks to staging like a feed that has neither windows nor operations."""
-    if kind not in IMT:
-        raise SettingsError(f"there is no file kind '{kind}'; known: {', '.join(IMT)}")
     plain: dict[str, Any] = {
         "name": kind, "kind": "snapshot", "columns": {}, "service": "", "key": [KEYS[kind]],
         "amount_column": AMOUNTS[kind], "interval": None, "form": "dataset", "forms": {},
@@ -66,7 +80,7 @@ def target_of(kind: str) -> Target:
 
 def load_file(settings: Settings, biller: str, kind: str, path: Path | str, as_of: datetime) -> LoadResult:
     """Loads one file. Loading it again changes nothing. Raises Stop errors that name biller and file."""
-    spec_of(kind)
+    kind = table_of(kind)
     source = Path(path)
     archive, staging = archive_of(settings, biller), staging_of(settings, biller)
     if not source.is_file():
@@ -99,9 +113,3 @@ def stage_file(settings: Settings, staging: Staging, archive: Archive, poll: Pol
         return stage_report(staging, poll, spec_of(poll.feed), target_of(poll.feed), report)
     except ShapeError as error:
         raise SchemaDrift(str(error)) from None
-
-
-def waiting_invoices(settings: Settings, biller: str) -> int:
-    """Open invoices from IMT; none of them has been sent by this build."""
-    with staging_of(settings, biller).open() as connection:
-        return int(scalar(connection, "SELECT count(*) FROM imt.invoices WHERE status = 'OPEN'"))

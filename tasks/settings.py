@@ -12,125 +12,17 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks.errors import SettingsError
 from tasks.invoicecloud.catalogue import FeedSpec, feed_names, feed_spec
 from tasks.nearest import unknown_keys
+from tasks.sections import SECRET, Alerts, Biller, Outbound, Sftp, Storage, Transport
 
 DEFAULT_FILE = "icflows.toml"
-_SECRET = re.compile(r"^(env|secret-block):([A-Za-z0-9_-]+)$")
-_GUID = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Storage(Section):
-    """Folders; relative ones start at the settings file."""
-
-    staging: Path = Path("var/staging")
-    archive: Path = Path("var/archive")
-    snapshots: Path = Path("var/snapshots")
-    reports: Path = Path("var/reports")
-    keep_snapshots: int = Field(48, ge=1)
-    keep_days: int = Field(30, ge=1)
-    mask_personal_data: bool = True
-    lock_timeout_seconds: float = Field(60, ge=0)
-
-
-class Alerts(Section):
-    """Where alerts go: Apprise URLs (json://, mailto://, slack://, msteams://, …) or references to them."""
-
-    urls: list[str] = []
-
-
-class Transport(Section):
-    """Limits of one call to IC; seconds and bytes."""
-
-    connect_seconds: float = Field(10, gt=0)
-    deadline_seconds: float = Field(600, gt=0)
-    max_bytes: int = Field(2_147_483_648, gt=0)
-    max_ratio: int = Field(200, gt=1)
-    tries: int = Field(3, ge=1, le=10)
-    retry_seconds: float = Field(5, ge=0)
-    max_retry_after_seconds: float = Field(300, ge=0)
-    pause_seconds: float = Field(0.5, ge=0)
-    soap: Literal["1.1", "1.2"] = "1.1"
-
-
-class Sftp(Section):
-    """The biller's SFTP directory at IC. The host key is pinned; an unknown one is refused."""
-
-    host: str
-    port: int = Field(22, ge=1, le=65535)
-    username: str
-    password: str = ""
-    key: str = ""
-    host_key: str
-    directory: str = "/"
-
-    @field_validator("password", "key")
-    @classmethod
-    def _reference(cls, text: str) -> str:
-        return _checked_reference(text) if text else text
-
-
-class Biller(Section):
-    """One tenant: who it is at IC, where IC is, how its feeds differ from the catalogue."""
-
-    product: Literal["spectrum", "mips-apps"]
-    biller_guid: str = Field(pattern=_GUID)
-    bid: str = Field(pattern=r"^[A-Za-z0-9]{1,32}$")
-    web_service_key: str
-    base_url: str
-    time_zone: str
-    invoice_format_guid: str = ""
-    wsdl: Path | None = None
-    transport: Transport = Transport()
-    sftp: Sftp | None = None
-    feeds: dict[str, dict[str, Any]] = {}
-    rules: dict[str, Any] = {}
-
-    @field_validator("feeds")
-    @classmethod
-    def _feed_names(cls, feeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """'ach-rejects' and 'ach_rejects' are one feed; both together are a mistake."""
-        names = [name.replace("-", "_") for name in feeds]
-        if len(set(names)) < len(names):
-            raise ValueError("one feed is configured twice, with a dash and with an underscore")
-        return dict(zip(names, feeds.values(), strict=True))
-
-    @field_validator("web_service_key")
-    @classmethod
-    def _reference(cls, text: str) -> str:
-        return _checked_reference(text)
-
-    @field_validator("base_url")
-    @classmethod
-    def _url(cls, text: str) -> str:
-        if not re.match(r"^https?://[^/\s]+/", text if text.endswith("/") else text + "/"):
-            raise ValueError("must be an http(s) address such as https://host/portal/webservices/")
-        loopback = re.match(r"^http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?(/|$)", text)
-        if text.startswith("http://") and not loopback:
-            raise ValueError("must be https: the WebServiceKey travels in the body (http only on loopback)")
-        return text if text.endswith("/") else text + "/"
-
-    @field_validator("time_zone")
-    @classmethod
-    def _zone(cls, text: str) -> str:
-        if text not in available_timezones():
-            raise ValueError("is no IANA time zone; write one such as America/Chicago")
-        return text
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The biller's business time zone."""
-        return ZoneInfo(self.time_zone)
+__all__ = ["Biller", "Outbound", "Settings", "Sftp", "Transport", "load_settings", "secret", "table_name"]
 
 
 class Settings(BaseSettings):
@@ -197,12 +89,6 @@ class Settings(BaseSettings):
         return (self.file.parent / path).resolve()
 
 
-def _checked_reference(text: str) -> str:
-    if not _SECRET.match(text):
-        raise ValueError("must be 'env:NAME' or 'secret-block:NAME'; a key never stands in a file")
-    return text
-
-
 def table_name(feed: str) -> str:
     """'ach-rejects' (as typed) → 'ach_rejects' (the table); SettingsError if there is no such feed."""
     name = feed.replace("-", "_")
@@ -228,8 +114,10 @@ def load_settings(file: Path | str | None = None) -> Settings:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
     _refuse_unknown_variables(path)
     for biller in data.get("billers", {}).values():
-        if isinstance(biller, dict) and isinstance(biller.get("wsdl"), str):
-            biller["wsdl"] = str(path.parent / biller["wsdl"])
+        if isinstance(biller, dict):
+            _below(biller, "wsdl", path.parent)
+            _below(biller, "drop_folder", path.parent)
+            _below(biller.get("outbound"), "images", path.parent)
     try:
         settings = Settings(**{**data, "file": path})
     except ValidationError as error:
@@ -238,6 +126,12 @@ def load_settings(file: Path | str | None = None) -> Settings:
         for feed in biller.feeds:
             settings.feed(name, table_name(feed))
     return settings
+
+
+def _below(table: Any, key: str, folder: Path) -> None:
+    """A relative path in the file starts at the file."""
+    if isinstance(table, dict) and isinstance(table.get(key), str):
+        table[key] = str(folder / table[key])
 
 
 def _refuse_unknown_variables(path: Path) -> None:
@@ -253,7 +147,7 @@ def _refuse_unknown_variables(path: Path) -> None:
 
 def secret(reference: str) -> SecretStr:
     """Resolves `env:NAME` or `secret-block:NAME`. Raises SettingsError naming the reference, never the value."""
-    match = _SECRET.match(reference)
+    match = SECRET.match(reference)
     if not match:
         raise SettingsError("a secret must be given as 'env:NAME' or 'secret-block:NAME'")
     kind, name = match.groups()
@@ -279,4 +173,4 @@ def _secret_block(name: str) -> str:
 
 def alert_urls(settings: Settings) -> list[str]:
     """Apprise URLs with references resolved."""
-    return [secret(url).get_secret_value() if _SECRET.match(url) else url for url in settings.alerts.urls]
+    return [secret(url).get_secret_value() if SECRET.match(url) else url for url in settings.alerts.urls]

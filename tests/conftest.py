@@ -36,9 +36,9 @@ DATA_TABLES = (
         for schema, end in (("feed", "_versions"), ("quarantine", ""))
     ),
     "imt.postings_versions",
-    "imt.invoices_versions",
+    "imt.invoice_events_versions",
     "quarantine.postings",
-    "quarantine.invoices",
+    "quarantine.invoice_events",
 )
 BASE = {
     "product": "spectrum",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from checks.contracts.ach_rejects import AchRejects
 from checks.contracts.base import Contract
+from checks.contracts.bif import BifRecords
 from checks.contracts.enrolments import Autopay, Paperless
-from checks.contracts.imt import Invoices, Postings
+from checks.contracts.imt import Postings
+from checks.contracts.invoices import InvoiceEvents, OpenAtIc, SpectrumInvoices
 from checks.contracts.payments import Payments
 from checks.contracts.settlements import Settlements
 
@@ -16,6 +18,11 @@ FEEDS: dict[str, type[Contract]] = {
     "autopay": Autopay,
     "paperless": Paperless,
 }
-IMT: dict[str, type[Contract]] = {"postings": Postings, "invoices": Invoices}
+IMT: dict[str, type[Contract]] = {
+    "postings": Postings,
+    "invoice_events": InvoiceEvents,
+    "spectrum_invoices": SpectrumInvoices,
+    "open_at_ic": OpenAtIc,
+}
 
-__all__ = ["FEEDS", "IMT", "Contract"]
+__all__ = ["FEEDS", "IMT", "BifRecords", "Contract"]

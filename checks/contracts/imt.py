@@ -37,21 +37,3 @@ class Postings(Contract):
         takes_out = pl.col("kind").is_in(["REVERSAL", "REFUND"])
         wrong = (brings_in & (pl.col("amount") < 0)) | (takes_out & (pl.col("amount") > 0))
         return data.lazyframe.select(~wrong)
-
-
-class Invoices(Contract):
-    invoice_number: str = reference("invoice; key")
-    account_number: str = reference("account, leading zeros kept")
-    policy_number: str = field("policy", nullable=True)
-    invoice_type_id: str = field("IC's id of the invoice type", nullable=True)
-    invoice_date: pl.Date = field("issued on")
-    due_date: pl.Date = field("due on", nullable=True)
-    total_amount_due: Money = field("billed", unit="USD", ge=0)
-    balance_due: Money = field("still owed", unit="USD")
-    minimum_amount_due: Money = field("least that may be paid", nullable=True, unit="USD")
-    status: str = field(
-        "OPEN, PAID, SUPERSEDED or CANCELLED", isin=["OPEN", "PAID", "SUPERSEDED", "CANCELLED"]
-    )
-    replaces_invoice_number: str = reference("invoice that this one replaces", nullable=True)
-    autopay_collection_date: pl.Date = field("day of the draw", nullable=True)
-    updated_at: Timestamp = field("last change at IMT", unit="UTC")

@@ -20,6 +20,10 @@ from tasks.staging.merge import Merged
 ALL = FEEDS | IMT
 GUID = "00000000-0000-4000-8000-000000000001"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+FACTS = {
+    "invoice_number": "I1", "account_number": "1", "invoice_date": date(2026, 11, 1),
+    "total_amount_due": Decimal("1.00"), "balance_due": Decimal("0.00"),
+}  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "payments": {"payment_guid": GUID, "payment_date": NOW, "account_number": "0012345", "payment_amount": Decimal("1.00"),
                  "approved": True},
@@ -32,9 +36,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "postings": {"posting_id": "P1", "system": "SPECTRUM", "account_number": "1", "amount": Decimal("1.00"),
                  "kind": "PAYMENT", "origin": "IC", "status": "POSTED", "posted_at": NOW,
                  "effective_date": date(2026, 11, 1)},
-    "invoices": {"invoice_number": "I1", "account_number": "1", "invoice_date": date(2026, 11, 1),
-                 "total_amount_due": Decimal("1.00"), "balance_due": Decimal("0.00"), "status": "OPEN", "updated_at": NOW},
+    "invoice_events": {**FACTS, "event_id": "E1", "event": "NEW", "occurred_at": NOW},
+    "spectrum_invoices": {**FACTS, "status": "OPEN"},
+    "open_at_ic": {"invoice_number": "I1", "account_number": "1", "balance_due": Decimal("1.00")},
 }  # fmt: skip
+REISSUED = {"event": "REISSUED", "replaces_invoice_number": "I0", "still_in_imt": True}
 HOSTILE = [
     "../../x", "..", "a/b", "a\\b", "a\x00b", "a\nb", "a\rb", "a\tb\x0b", "\x7f", "1" * 260, "1" * 65, "a\u202eb", "a\u2066b",
     "\u200eab", "a\u200bb", "\ufeff1", "a\ufffdb", "=1+1", "+1", "@x", "'x", " 1", "\u00a01", "<b>", 'a"b', ".hidden", "", "a\x85b",
@@ -102,7 +108,8 @@ def test_a_hostile_reference_is_set_aside(text: str) -> None:
 @pytest.mark.parametrize("text", FRIENDLY, ids=ascii)
 def test_a_reference_as_people_write_them_is_accepted(text: str) -> None:
     for table, column in REFERENCES:
-        assert _reasons(table, **{column: text}) == []
+        around = REISSUED if table == "invoice_events" and column == "replaces_invoice_number" else {}
+        assert _reasons(table, **around | {column: text}) == []
 
 
 RULES = [
@@ -130,8 +137,21 @@ RULES = [
     ("postings", {"status": "posted"}, "status is not one of the known values"),
     ("postings", {"amount": Decimal("-1.00")}, "breaks the rule: sign follows kind"),
     ("postings", {"kind": "REVERSAL"}, "breaks the rule: sign follows kind"),
-    ("invoices", {"total_amount_due": Decimal("-1.00")}, "total_amount_due is below the least that is allowed"),
-    ("invoices", {"status": "DONE"}, "status is not one of the known values"),
+    ("invoice_events", {"total_amount_due": Decimal("-1.00")}, "total_amount_due is below the least that is allowed"),
+    ("invoice_events", {"event": "DONE"}, "event is not one of the known values"),
+    ("invoice_events", {"event": "REISSUED", "still_in_imt": True}, "breaks the rule: reissued names the invoice it replaces"),
+    ("invoice_events", REISSUED | {"replaces_invoice_number": "I1"}, "breaks the rule: reissued names the invoice it replaces"),
+    ("invoice_events", {"replaces_invoice_number": "I0"}, "breaks the rule: reissued names the invoice it replaces"),
+    ("invoice_events", REISSUED | {"still_in_imt": None}, "breaks the rule: recall says if the invoice still exists"),
+    ("invoice_events", {"event": "CANCELLED"}, "breaks the rule: recall says if the invoice still exists"),
+    ("invoice_events", {"customer_name": "Ann\r\nA|other"}, "breaks the rule: text has no control characters"),
+    ("invoice_events", {"city": "a\u2028b"}, "breaks the rule: text has no control characters"),
+    ("invoice_events", {"customer_name": "=cmd()"}, "breaks the rule: text starts no formula"),
+    ("invoice_events", {"address1": " @SUM(A1)"}, "breaks the rule: text starts no formula"),
+    ("invoice_events", {"phone": "call me"}, "phone has a form that is not allowed"),
+    ("invoice_events", {"email": "=x@example.com"}, "email has a form that is not allowed"),
+    ("spectrum_invoices", {"status": "DONE"}, "status is not one of the known values"),
+    ("open_at_ic", {"balance_due": Decimal("-0.01")}, "balance_due is below the least that is allowed"),
 ]  # fmt: skip
 ALLOWED = [
     ("payments", {"payment_amount": Decimal("-5.00"), "status": "REFUNDED"}),
@@ -144,7 +164,13 @@ ALLOWED = [
     ("ach_rejects", {"return_code": "R99"}),
     ("postings", {"kind": "REVERSAL", "amount": Decimal("-1.00")}),
     ("postings", {"kind": "TRANSFER", "amount": Decimal("-1.00")}),
-    ("invoices", {"balance_due": Decimal("-1.00")}),
+    ("invoice_events", {"balance_due": Decimal("-1.00")}),
+    ("invoice_events", REISSUED),
+    ("invoice_events", {"event": "CANCELLED", "still_in_imt": False}),
+    (
+        "invoice_events",
+        {"phone": "+1 (515) 555-0100 x7", "email": "ann@example.com", "customer_name": "O'Neil-Ünal"},
+    ),
 ]
 
 
@@ -249,7 +275,7 @@ def test_describe_is_the_source_of_types() -> None:
     assert (kinds["batch_item_count"], kinds["tender"]) == ("INTEGER", "VARCHAR")
     assert {c.sql_type for c in columns(FEEDS["payments"]) if c.unit == "UTC"} == {"TIMESTAMPTZ"}
     assert money_columns(FEEDS["payments"]) == ["payment_amount", "convenience_fee"]
-    assert money_columns(IMT["invoices"]) == ["total_amount_due", "balance_due", "minimum_amount_due"]
+    assert money_columns(IMT["invoice_events"]) == ["total_amount_due", "balance_due", "minimum_amount_due"]
     personal = ["customer_name", "address", "city", "state", "zip", "remote_ip"]
     assert pii_columns(FEEDS["payments"]) == personal
     assert pii_columns(FEEDS["autopay"]) == pii_columns(FEEDS["paperless"]) == ["email"]

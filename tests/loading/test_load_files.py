@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from tasks.errors import BadAnswer, IcflowsError, SchemaDrift, SettingsError
-from tasks.loading import load_file, waiting_invoices
+from tasks.loading import load_file
 
 POSTING = {
     "posting_id": "P1", "system": "SPECTRUM", "payment_guid": "00000000-0000-0000-0000-000000abc001",
@@ -22,7 +22,8 @@ POSTING = {
 }  # fmt: skip
 INVOICE = {
     "invoice_number": "INV-1", "account_number": "0012345", "invoice_date": "2026-11-01", "due_date": "",
-    "total_amount_due": "120.50", "balance_due": "0", "status": "OPEN", "updated_at": "2026-11-01T00:00:00-06:00",
+    "total_amount_due": "120.50", "balance_due": "120.5", "event_id": "E1", "event": "NEW",
+    "occurred_at": "2026-11-01T00:00:00-06:00", "replaces_invoice_number": "", "still_in_imt": "",
 }  # fmt: skip
 
 
@@ -75,12 +76,48 @@ def test_a_csv_is_read_to_the_exact_values(load: Any, office: Any) -> None:
     )
 
 
-def test_invoices_and_how_many_wait(load: Any, office: Any) -> None:
-    load("invoices", [INVOICE, INVOICE | {"invoice_number": "INV-2", "status": "PAID"}])
-    first, _ = office.rows("SELECT * FROM imt.invoices ORDER BY 1")
-    assert (first["due_date"], first["balance_due"]) == (None, Decimal("0.00"))
-    assert first["updated_at"] == datetime(2026, 11, 1, 6, tzinfo=UTC)
-    assert waiting_invoices(office.settings, "acme") == 1
+def test_the_state_of_an_invoice_is_its_last_event(load: Any, office: Any) -> None:
+    paid = INVOICE | {
+        "event_id": "E2",
+        "event": "CHANGED",
+        "balance_due": "0",
+        "occurred_at": "2026-11-02T00:00:00Z",
+    }
+    load("invoices", [paid, INVOICE, INVOICE | {"event_id": "E3", "invoice_number": "INV-2"}])
+    first, second = office.rows("SELECT * FROM imt.invoices ORDER BY 1")
+    assert (first["due_date"], first["balance_due"], first["status"]) == (None, Decimal("0.00"), "PAID")
+    assert (first["changed_at"], first["still_in_imt"]) == (datetime(2026, 11, 2, tzinfo=UTC), True)
+    assert (second["status"], second["balance_due"]) == ("OPEN", Decimal("120.50"))
+    assert second["changed_at"] == datetime(2026, 11, 1, 6, tzinfo=UTC)
+
+
+def test_a_reissue_takes_the_place_of_the_old_invoice_until_a_later_event_of_it(
+    load: Any, office: Any
+) -> None:
+    reissue = INVOICE | {
+        "event_id": "E2", "event": "REISSUED", "invoice_number": "INV-1R", "replaces_invoice_number": "INV-1",
+        "still_in_imt": "false", "occurred_at": "2026-11-02T00:00:00Z",
+    }  # fmt: skip
+    cancelled = INVOICE | {
+        "event_id": "E3", "event": "CANCELLED", "invoice_number": "INV-2", "still_in_imt": "true",
+    }  # fmt: skip
+    load(
+        "invoices",
+        [
+            reissue,
+            INVOICE,
+            cancelled,
+            reissue | {"event_id": "E4", "invoice_number": "N", "replaces_invoice_number": "INV-0"},
+        ],
+    )
+    states = "SELECT invoice_number, status, successor, still_in_imt FROM imt.invoices ORDER BY 1"
+    assert [tuple(row.values()) for row in office.rows(states)] == [
+        ("INV-0", "SUPERSEDED", "N", False), ("INV-1", "SUPERSEDED", "INV-1R", False), ("INV-1R", "OPEN", None, True),
+        ("INV-2", "CANCELLED", None, True), ("N", "OPEN", None, True),
+    ]  # fmt: skip
+    back = INVOICE | {"event_id": "E5", "event": "CHANGED", "occurred_at": "2026-11-03T00:00:00Z"}
+    load("invoices", [back], at=office.at + timedelta(hours=1))
+    assert office.rows(states)[1]["status"] == "OPEN"
 
 
 def test_loading_a_file_again_changes_nothing(load: Any, office: Any) -> None:
@@ -201,5 +238,5 @@ def test_three_decimals_in_parquet_are_set_aside(load: Any) -> None:
 def test_what_is_not_there_and_what_is_unknown(office: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no file"):
         load_file(office.settings, "acme", "postings", tmp_path / "none.csv", office.at)
-    with pytest.raises(SettingsError, match="there is no file kind 'refunds'; known: postings, invoices"):
+    with pytest.raises(SettingsError, match="there is no file kind 'refunds'; known: invoices, open-at-ic, postings, spectrum-invoices"):
         load_file(office.settings, "acme", "refunds", tmp_path / "none.csv", office.at)
