@@ -10,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import bif, sftp
 from benchmarks.bodies import body
 
 _BIG, _SMALL = 1_000_000, 50_000
+Row = tuple[str, str, str, str, str]
 console = Console()
 
 
@@ -43,13 +46,11 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("var/benchmarks"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--big", type=int, default=_BIG)
+    parser.add_argument("sections", nargs="*", help=f"all, or some of: {', '.join(SECTIONS)}")
     options = parser.parse_args()
-    rows: list[tuple[str, str, str, str, str]] = []
-    if shutil.which("xmllint"):
-        rows += big_window(options.data, options.big, options.runs)
-    else:
-        console.print("xmllint is not installed (Debian: libxml2-utils); the big window is left out")
-    rows += small_window(options.data, options.runs)
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    rows = [row for name in options.sections or SECTIONS for row in SECTIONS[name](options)]
     shown = Table(
         "what",
         "measured",
@@ -64,7 +65,17 @@ def main() -> int:
     return 0 if all(row[4] != "no" for row in rows) else 1
 
 
-def big_window(folder: Path, payments: int, runs: int) -> list[tuple[str, str, str, str, str]]:
+def reports(options: argparse.Namespace) -> list[Row]:
+    """What comes in: a big window, a small one."""
+    rows: list[Row] = []
+    if shutil.which("xmllint"):
+        rows += big_window(options.data, options.big, options.runs)
+    else:
+        console.print("xmllint is not installed (Debian: libxml2-utils); the big window is left out")
+    return rows + small_window(options.data, options.runs)
+
+
+def big_window(folder: Path, payments: int, runs: int) -> list[Row]:
     """A DataSet of a million payments: bytes on disk to staged, against xmllint --stream --noout."""
     console.print(f"making a DataSet of {payments:,} payments …")
     path = body(folder, payments)
@@ -88,7 +99,7 @@ _SMALL_PAIRS = (("zeep", "read", 40), ("zeep", "icflows", None), ("dlt", "icflow
 _ENDS = {"read": "read and checked", "icflows": "staged"}
 
 
-def small_window(folder: Path, runs: int) -> list[tuple[str, str, str, str, str]]:
+def small_window(folder: Path, runs: int) -> list[Row]:
     """50,000 payments. zeep ends with Python objects, dlt starts from ready dicts and ends merged in DuckDB."""
     path = body(folder, _SMALL)
     rows = []
@@ -106,6 +117,12 @@ def small_window(folder: Path, runs: int) -> list[tuple[str, str, str, str, str]
         rows.append((what, f"{seconds:.2f} s", f"icflows {ratio:.0f} × faster", target, met))
     return rows
 
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "reports": reports,
+    "bif": lambda options: bif.section(options.big, options.runs),
+    "sftp": lambda options: sftp.section(options.runs),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import IO, Any, Literal
 from tasks.errors import StorageTrouble
 
 _COUNTER = itertools.count()
+_OUTBOUND = ("outbox", "uploads", "looks", "images")  # what was sent, and the answers to it: nothing to stage
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Archive:
         path = self.body_path(poll.poll_id, ".json")
         with translated_os_errors("archive"):
             _make_private(path.parent)
-            _write_durably(path, text.encode())
+            write_durably(path, text.encode())
 
     def read_note(self, poll_id: str) -> Poll | None:
         """The note of one poll, if it was written."""
@@ -98,8 +99,10 @@ class Archive:
         return out.path, out.size, out.sha256
 
     def polls(self, feed: str | None = None) -> Iterator[Poll]:
-        """All notes, oldest first."""
-        for path in sorted(self.folder.glob(f"{feed or '*'}/*/*/*.json"), key=lambda p: p.name):
+        """All notes of one folder, oldest first; without `feed`, of everything that came in to be staged."""
+        paths = self.folder.glob(f"{feed or '*'}/*/*/*.json")
+        wanted = [path for path in paths if feed or path.parents[2].name not in _OUTBOUND]
+        for path in sorted(wanted, key=lambda p: p.name):
             yield _from_note(json.loads(path.read_text("utf-8")))
 
 
@@ -120,6 +123,11 @@ class Receiver:
         with translated_os_errors("archive"):
             return self._file.write(data)
 
+    def flush(self) -> None:
+        """Hands what was written so far to the system: it outlives this process, not yet the machine."""
+        with translated_os_errors("archive"):
+            self._file.flush()
+
     @property
     def sha256(self) -> str:
         """Hex digest of what was written so far."""
@@ -131,11 +139,14 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         """Even a cut body is kept under its name: its note says that it failed and why."""
         with translated_os_errors("archive"):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                with suppress(OSError):  # on a full disk it fails again, and closes all the same
+                    self._file.close()
             os.replace(self._part, self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
 
 @contextmanager
@@ -157,17 +168,19 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes) -> None:
+    """Writes `data` under a temporary name, flushes it to the disk, gives it its name."""
     part = path.with_suffix(path.suffix + ".part")
     with part.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes a new name in `folder` last."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
     IcflowsError                 everything this project raises on purpose
     ├── Retry                    may pass by itself: the whole window is asked for again
+    │   ├── NotSent              certainly never taken: no connection, or 429; may be sent again at once
     │   ├── Unreachable          no connection, reset, closed without an answer
     │   ├── DeadlineExceeded     the total deadline ran out (hang, stall, drip)
     │   ├── Throttled            429 or 503; carries the seconds the server asked for
@@ -39,6 +40,21 @@ class Retry(IcflowsError):
     """May pass by itself; nothing was staged."""
 
     reason = "retry"
+
+
+class NotSent(Retry):
+    """The request was certainly not taken: no byte of it left, or the server turned it away unread.
+
+    `retry_after` in seconds, as far as the server said.
+    """
+
+    reason = "not_sent"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, http_status: int | None = None
+    ) -> None:
+        super().__init__(message, http_status=http_status)
+        self.retry_after = retry_after
 
 
 class Unreachable(Retry):

@@ -9,7 +9,7 @@ import email.utils
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,19 +98,20 @@ class ReportClient:
         """
         spec = feed.forms[form]
         transport = ArchiveTransport(self.biller.transport)
-        call = self._prepared(transport, feed.service, spec, poll)
-        self._keep_distance()
+        words = arguments(self.biller, spec, poll.window_from, poll.window_to)
+        operation = prepared(self.biller, transport, feed.service, spec.operation, words)
+        keep_distance(self.biller, self._sleep)
         started = time.monotonic()
         answer: Answer | None = None
         try:
             with transport.into(self.archive, poll.poll_id) as receiver:
-                answer = call()
-            _refuse_http(answer, self.archive.body_path(poll.poll_id))
+                answer = operation(**words)
+            refuse_http(answer, envelope.head_bytes(self.archive.body_path(poll.poll_id)))
         except IcflowsError as error:
             poll = replace(
                 poll, status="failed", reason=error.reason, message=str(error), bytes=receiver.size,
                 sha256=receiver.sha256, http_status=answer.status if answer else error.http_status,
-                headers=answer.headers if answer else {}, duration_ms=_since(started),
+                headers=answer.headers if answer else {}, duration_ms=milliseconds_since(started),
             )  # fmt: skip
             self.archive.note(poll)
             raise
@@ -118,42 +119,42 @@ class ReportClient:
             transport.session.close()
         poll = replace(
             poll, http_status=answer.status, headers=answer.headers, bytes=answer.size, sha256=answer.sha256,
-            duration_ms=_since(started),
+            duration_ms=milliseconds_since(started),
         )  # fmt: skip
         self.archive.note(poll)
         return poll
 
-    def _keep_distance(self) -> None:
-        """At least pause_seconds between two calls of this process to one IC (domain.md, fact 10)."""
-        since = time.monotonic() - _LAST_CALL.get(self.biller.base_url, -math.inf)
-        if since < self.biller.transport.pause_seconds:
-            self._sleep(self.biller.transport.pause_seconds - since)
-        _LAST_CALL[self.biller.base_url] = time.monotonic()
 
-    def _prepared(
-        self, transport: ArchiveTransport, service: str, spec: FormSpec, poll: Poll
-    ) -> Callable[[], Answer]:
-        """The call, ready to go out. Raises SettingsError for all that can be wrong before."""
-        client = _client(wsdl_path(self.biller, service), transport)
-        port = f"{service}Soap" + ("12" if self.biller.transport.soap == "1.2" else "")
-        proxy: Any = client.create_service(  # type: ignore[no-untyped-call]
-            f"{{{_NAMESPACE.format(service)}}}{port}", service_url(self.biller, service)
-        )
-        try:
-            operation = proxy[spec.operation]
-        except (AttributeError, KeyError):
-            raise SettingsError(f"the WSDL of {service} has no operation {spec.operation}") from None
-        words = arguments(self.biller, spec, poll.window_from, poll.window_to)
-        try:
-            client.create_message(proxy, spec.operation, **words)  # type: ignore[no-untyped-call]
-        except (TypeError, zeep.exceptions.ValidationError) as error:
-            raise SettingsError(
-                f"{spec.operation} does not take these parameters: {safe_text(str(error), 120)}"
-            ) from None
-        return lambda: operation(**words)
+def keep_distance(biller: Biller, sleep: Callable[[float], None]) -> None:
+    """At least pause_seconds between two calls of this process to one IC (domain.md, fact 10)."""
+    since = time.monotonic() - _LAST_CALL.get(biller.base_url, -math.inf)
+    if since < biller.transport.pause_seconds:
+        sleep(biller.transport.pause_seconds - since)
+    _LAST_CALL[biller.base_url] = time.monotonic()
 
 
-def _since(started: float) -> int:
+def prepared(
+    biller: Biller, transport: ArchiveTransport, service: str, name: str, words: Mapping[str, Any]
+) -> Callable[..., Answer]:
+    """The operation `name`, ready to be called with words like these. SettingsError for all that can be wrong."""
+    client = _client(wsdl_path(biller, service), transport)
+    port = f"{service}Soap" + ("12" if biller.transport.soap == "1.2" else "")
+    proxy: Any = client.create_service(  # type: ignore[no-untyped-call]
+        f"{{{_NAMESPACE.format(service)}}}{port}", service_url(biller, service)
+    )
+    try:
+        operation: Callable[..., Answer] = proxy[name]
+    except (AttributeError, KeyError):
+        raise SettingsError(f"the WSDL of {service} has no operation {name}") from None
+    try:
+        client.create_message(proxy, name, **words)  # type: ignore[no-untyped-call]
+    except (TypeError, zeep.exceptions.ValidationError) as error:
+        raise SettingsError(f"{name} does not take these parameters: {safe_text(str(error), 120)}") from None
+    return operation
+
+
+def milliseconds_since(started: float) -> int:
+    """Whole milliseconds since a reading of time.monotonic()."""
     return round((time.monotonic() - started) * 1000)
 
 
@@ -174,8 +175,8 @@ def _retry_after(headers: dict[str, str]) -> float | None:
     return max(0.0, (then - now).total_seconds()) if then and now else None
 
 
-def _refuse_http(answer: Answer, body: Path) -> None:
-    """Statuses and media types that are no report. ASMX faults come as 500 with XML: read them."""
+def refuse_http(answer: Answer, head: bytes) -> None:
+    """Statuses and media types that are no answer. ASMX faults come as 500 with XML: `head` of the body tells."""
     status = answer.status
     if status in (429, 503):
         raise Throttled(
@@ -192,18 +193,18 @@ def _refuse_http(answer: Answer, body: Path) -> None:
     if status == 200 and answer.content_type == "text/html":
         raise CredentialError("IC answered a web page, most likely a login page", reason="login_page")
     if status >= 400:
-        raise _http_error(answer, body)
+        raise _http_error(answer, head)
     if answer.content_type not in _XML_TYPES:
         raise BadAnswer(
             f"the answer is {answer.content_type or 'of no type'}, not XML", reason="content_type"
         )
 
 
-def _http_error(answer: Answer, body: Path) -> IcflowsError:
+def _http_error(answer: Answer, head: bytes) -> IcflowsError:
     """A SOAP fault by its words; another 5xx may pass, another 4xx will not."""
     error: IcflowsError
     if answer.content_type in _XML_TYPES:
-        error = envelope.fault_of(body) or ServerTrouble(f"IC answered HTTP {answer.status}")
+        error = envelope.fault_of(head) or ServerTrouble(f"IC answered HTTP {answer.status}")
     elif answer.status >= 500:
         error = ServerTrouble(f"IC answered HTTP {answer.status} without a SOAP fault")
     else:

@@ -21,10 +21,10 @@ _HEAD_BYTES = 1 << 16
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _SOAP = {"http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"}
 _STACK = re.compile(r"\s+at (?:[A-Za-z_][\w.<>`]*\.[\w.<>`]+ ?\(|\(wrapper)")
-_CREDENTIALS = re.compile(
+CREDENTIALS = re.compile(
     r"webservicekey|billerguid|unauthori[sz]ed|authenticat|credential|access denied", re.I
 )
-_PASSING = re.compile(
+PASSING = re.compile(
     r"time-?out|timed out|deadlock|temporar|try again|unavailable|connection pool|busy", re.I
 )
 
@@ -55,49 +55,57 @@ def namespace(tag: object) -> str:
 
 def read_head(path: Path, spec: FormSpec, service: str) -> Head:
     """Checks that the answer is `spec.operation`'s and well. Raises the fitting error if it is not."""
-    root = _parsed_head(path)
+    result = result_of(_parsed_head(head_bytes(path)), spec.operation, service)
+    return _dataset(result, spec) if spec.rows.startswith("diffgram/") else _typed(result, spec)
+
+
+def result_of(root: etree._Element, operation: str, service: str) -> etree._Element:
+    """The result element of `operation` below an answer's root. Raises what a fault or another answer stands for."""
     if local(root.tag) != "Envelope" or namespace(root.tag) not in _SOAP:
         raise _not_an_envelope(root)
-    body = _child(root, "Body")
+    body = child(root, "Body")
     if body is None:
         raise BadAnswer("the envelope has no body", reason="no_body")
-    fault = _child(body, "Fault")
+    fault = child(body, "Fault")
     if fault is not None:
         raise judged_fault(_words(fault))
-    response = _child(body, f"{spec.operation}Response")
+    response = child(body, f"{operation}Response")
     if response is None:
-        found = [local(child.tag) for child in body]
+        found = [local(part.tag) for part in body]
         raise BadAnswer(
             f"the answer belongs to another operation: {safe_text(str(found), 80)}", reason="other_operation"
         )
     if not namespace(response.tag).rstrip("/").endswith(f"/{service}"):
         raise BadAnswer("the answer belongs to another service", reason="other_operation")
-    results = [child for child in response if local(child.tag) == f"{spec.operation}Result"]
+    results = [part for part in response if local(part.tag) == f"{operation}Result"]
     if len(results) != 1:
         words = "no result element; that is no empty report" if not results else "more than one result"
         raise BadAnswer(f"the answer has {words}", reason="no_result")
-    result = results[0]
-    return _dataset(result, spec) if spec.rows.startswith("diffgram/") else _typed(result, spec)
+    return results[0]
 
 
-def fault_of(path: Path) -> IcflowsError | None:
+def head_bytes(path: Path) -> bytes:
+    """The first bytes of a body: enough for what stands before the rows."""
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def fault_of(head: bytes) -> IcflowsError | None:
     """The error that a soap:Fault in the body stands for; None if there is no readable fault."""
     try:
-        root = _parsed_head(path)
+        root = _parsed_head(head)
     except etree.XMLSyntaxError:
         return None
-    body = _child(root, "Body")
-    fault = None if body is None else _child(body, "Fault")
+    body = child(root, "Body")
+    fault = None if body is None else child(body, "Fault")
     return None if fault is None else judged_fault(_words(fault))
 
 
-def _parsed_head(path: Path) -> etree._Element:
+def _parsed_head(head: bytes) -> etree._Element:
     parser = etree.XMLPullParser(
         events=("start",), resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False
     )
-    with path.open("rb") as file:
-        data = file.read(_HEAD_BYTES)
-        parser.feed(data)
+    parser.feed(head)
     first: Any = next(iter(parser.read_events()), None)
     if first is None:
         raise BadAnswer("the answer has no element", reason="malformed")
@@ -117,15 +125,15 @@ def judged_fault(text: str) -> IcflowsError:
     """A fault by its words: wrong key → stop; time-out or deadlock → retry; anything else → stop."""
     # The stack trace names the operation's parameters, WebServiceKey among them: only the cause counts.
     cause = safe_text(_STACK.split(text.rsplit("--->", maxsplit=1)[-1])[0], 200)
-    if _CREDENTIALS.search(cause):
+    if CREDENTIALS.search(cause):
         return CredentialError(f"IC refused BillerGUID or WebServiceKey: {cause}")
-    if _PASSING.search(cause):
+    if PASSING.search(cause):
         return ServerTrouble(f"IC is in trouble: {cause}", reason="soap_fault")
     return RequestRefused(f"IC answered with a fault: {cause}", reason="soap_fault")
 
 
 def _dataset(result: etree._Element, spec: FormSpec) -> Head:
-    schema, diffgram = _child(result, "schema"), _child(result, "diffgram")
+    schema, diffgram = child(result, "schema"), child(result, "diffgram")
     if schema is None or diffgram is None:
         raise BadAnswer("the DataSet has no inline schema or no diffgram", reason="no_result")
     expected = spec.rows.split("/")[-1]
@@ -157,11 +165,11 @@ def _typed(result: etree._Element, spec: FormSpec) -> Head:
         raise BadAnswer("the answer says neither success nor failure", reason="no_result")
     if success.strip().lower() not in ("true", "1"):
         words = safe_text(_text(result, "ErrorMessage") or "no message", 200)
-        if _CREDENTIALS.search(words):
+        if CREDENTIALS.search(words):
             raise CredentialError(f"IC refused BillerGUID or WebServiceKey: {words}")
-        kind = ServerTrouble if _PASSING.search(words) else RequestRefused
+        kind = ServerTrouble if PASSING.search(words) else RequestRefused
         raise kind(f"IC answered Success=false: {words}", reason="success_false")
-    container = _child(result, spec.rows.split("/")[0])
+    container = child(result, spec.rows.split("/")[0])
     if container is None:
         raise BadAnswer(
             f"the answer has no <{spec.rows.split('/')[0]}>; that is no empty report", reason="no_result"
@@ -182,10 +190,11 @@ def _words(element: etree._Element) -> str:
     return " ".join("".join(str(text) for text in element.itertext()).split())
 
 
-def _child(parent: etree._Element, name: str) -> etree._Element | None:
-    return next((child for child in parent if local(child.tag) == name), None)
+def child(parent: etree._Element, name: str) -> etree._Element | None:
+    """The first child of that local name."""
+    return next((part for part in parent if local(part.tag) == name), None)
 
 
 def _text(parent: etree._Element, name: str) -> str | None:
-    child = _child(parent, name)
-    return None if child is None else child.text or ""
+    found = child(parent, name)
+    return None if found is None else found.text or ""

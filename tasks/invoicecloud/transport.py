@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -53,10 +53,23 @@ class Answer:
         return self.headers.get("Content-Type", "").split(";")[0].strip().lower()
 
 
+class Sink(Protocol):
+    """Where a body goes: a place in the archive, or memory on its way there."""
+
+    def write(self, data: bytes) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
 class _Deadline:
     """Shuts down every socket of the call when time is up, also in the middle of a header."""
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.expired = False
         self.sockets: list[socket.socket] = []
         self._timer = threading.Timer(seconds, self._expire)
@@ -77,54 +90,75 @@ class _Deadline:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that tell the deadline which socket they use."""
+    """Connections that tell the call's deadline which socket they write to, before the first byte leaves."""
 
     deadline: _Deadline | None = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        deadline = self.deadline
-
-        class Watched(pool.ConnectionCls):  # type: ignore[name-defined, misc]
-            def connect(self) -> None:
-                super().connect()
-                if deadline is not None and self.sock is not None:
-                    deadline.sockets.append(self.sock)
-
-        if issubclass(pool.ConnectionCls, HTTPConnection | HTTPSConnection):
-            pool.ConnectionCls = Watched
+        known: type = pool.ConnectionCls
+        if not hasattr(known, "watched_by") and issubclass(known, HTTPConnection | HTTPSConnection):
+            pool.ConnectionCls = type("Watched", (_Watched, known), {"watched_by": self})
         return pool
 
 
+class _Watched:
+    """Mixed into urllib3's connections; `watched_by` is the adapter whose current call this is."""
+
+    watched_by: _Adapter
+    sock: socket.socket | None
+
+    def send(self, data: Any) -> None:
+        """Connects first (TLS too), so that a failure up to there is known to have sent nothing."""
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        deadline = self.watched_by.deadline
+        if deadline is not None and self.sock is not None and self.sock not in deadline.sockets:
+            # urllib3 would let the connect time-out cut the sending of a large body.
+            self.sock.settimeout(deadline.seconds)
+            deadline.sockets.append(self.sock)
+        super().send(data)  # type: ignore[misc]
+
+
 class ArchiveTransport(zeep.transports.Transport):
-    """zeep composes the request and calls `post`; the answer goes to the receiver given by `into`."""
+    """zeep composes the request and calls `post`; the answer goes to the sink given by `into`."""
 
     def __init__(self, limits: Transport) -> None:
         session = requests.Session()
         session.headers["Accept-Encoding"] = "gzip"
         self.limits = limits
+        self.written = False
         self._adapter = _Adapter(max_retries=0)
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
         super().__init__(session=session, timeout=limits.connect_seconds)  # type: ignore[no-untyped-call]
-        self._receiver: Receiver | None = None
+        self._sink: Sink | None = None
 
     @contextmanager
     def into(self, archive: Archive, poll_id: str) -> Iterator[Receiver]:
         """Within this block, answers are written to the archive under `poll_id`."""
-        with archive.receive(poll_id) as receiver:
-            self._receiver = receiver
-            try:
-                yield receiver
-            finally:
-                self._receiver = None
+        with archive.receive(poll_id) as receiver, self.into_sink(receiver):
+            yield receiver
+
+    @contextmanager
+    def into_sink(self, sink: Sink) -> Iterator[None]:
+        """Within this block, answers are written to `sink`."""
+        self._sink = sink
+        try:
+            yield
+        finally:
+            self._sink = None
 
     def post(self, address: str, message: bytes, headers: dict[str, str]) -> Answer:
-        """Sends `message`, streams the answer; raises Retry/Stop errors, never requests' own."""
-        if self._receiver is None:
+        """Sends `message`, streams the answer; raises Retry/Stop errors, never requests' own.
+
+        `written` tells afterwards whether any byte of the request may have left.
+        """
+        if self._sink is None:
             raise RuntimeError("post() outside of into(): an answer must have a place in the archive first")
         limits = self.limits
         read_seconds = min(limits.deadline_seconds, 120.0)
+        self.written = False
         with _Deadline(limits.deadline_seconds) as deadline:
             self._adapter.deadline = deadline
             try:
@@ -133,16 +167,18 @@ class ArchiveTransport(zeep.transports.Transport):
                     timeout=(limits.connect_seconds, read_seconds),
                 )  # fmt: skip
                 with response:
-                    _receive(response, self._receiver, limits)
+                    _receive(response, self._sink, limits)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise _translated(error, deadline.expired, limits) from None
+            finally:
+                self.written = bool(deadline.sockets)
             if deadline.expired:
                 raise DeadlineExceeded(f"no complete answer within {limits.deadline_seconds:g} s")
         kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-        return Answer(response.status_code, kept, self._receiver.size, self._receiver.sha256)
+        return Answer(response.status_code, kept, self._sink.size, self._sink.sha256)
 
 
-def _receive(response: requests.Response, out: Receiver, limits: Transport) -> None:
+def _receive(response: requests.Response, out: Sink, limits: Transport) -> None:
     """Raw bytes → content-coding undone → archive. Refuses a cut or swollen body."""
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity", "gzip"):
