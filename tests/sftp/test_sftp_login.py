@@ -1,112 +1,49 @@
-"""SFTP against a real OpenSSH server on loopback, with keys and configuration of its own."""
+"""SFTP sessions against a real OpenSSH server on loopback, and against the sandbox's where a password is needed."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.openssh import Server, free_port, keygen
+from sandbox import Sandbox
+from sandbox.captured import CAPTURED_NOW
+from sandbox.serving import SFTP_PASSWORD, SFTP_USER
 from tasks.errors import CredentialError, SettingsError, Unreachable
 from tasks.settings import Sftp
-from tasks.sftp import pinned_key, reachable, session
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running sshd: its port, host key line, the key that it lets in, the folder that is served."""
-
-    port: int
-    host_key: str
-    client_key: str
-    other_key: str
-    folder: Path
-
-
-def _keygen(path: Path, kind: str = "ed25519") -> str:
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)], check=True)
-    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tasks.sftp import Limits, PutJob, pinned_key, put_files, reachable, session
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("sshd")
-    host_key = _keygen(folder / "host")
-    (folder / "authorized_keys").write_text(_keygen(folder / "client"))
-    _keygen(folder / "other")
-    (folder / "served").mkdir()
-    (folder / "served" / "one.bif").write_text("x")
-    port = _free_port()
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\nStrictModes no\nUsePAM no\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nPasswordAuthentication yes\nKbdInteractiveAuthentication no\n"
-        "PermitRootLogin yes\nSubsystem sftp internal-sftp\nLogLevel ERROR\nMaxAuthTries 3\n"
-    )
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd run by root insists on it
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")], stderr=log)
-    try:
-        _wait(port, process, folder / "log")
-        read = {name: (folder / name).read_text() for name in ("client", "other")}
-        yield Server(port, host_key, read["client"], read["other"], folder / "served")
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail(log.read_text())
+def password_server(captured_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The sandbox: OpenSSH asks PAM for passwords, and PAM is the machine's."""
+    with Sandbox(captured_folder, now=CAPTURED_NOW, state=tmp_path_factory.mktemp("state")) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def sftp(server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """sftp(...) → the settings of the running server, changed as asked."""
-    monkeypatch.setenv("SFTP_KEY", server.client_key)
-    monkeypatch.setenv("SFTP_OTHER", server.other_key)
-    monkeypatch.setenv("SFTP_PASSWORD", "canary-password")
-
-    def make(**change: Any) -> Sftp:
-        base = {
-            "host": "127.0.0.1",
-            "port": server.port,
-            "username": getpass.getuser(),
-            "key": "env:SFTP_KEY",
-        }
-        return Sftp(**(base | {"host_key": server.host_key, "directory": str(server.folder)} | change))
-
-    return make
+def by_password(password_server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sftp:
+    monkeypatch.setenv("SANDBOX_PASSWORD", SFTP_PASSWORD)
+    return Sftp(
+        host="127.0.0.1", port=password_server.sftp_port, username=SFTP_USER, password="env:SANDBOX_PASSWORD",
+        host_key=password_server.host_key_line, directory="/",
+    )  # fmt: skip
 
 
-def test_the_pinned_key_lets_in(sftp: Any, server: Server) -> None:
-    assert reachable(sftp()) == f"127.0.0.1:{server.port}{server.folder} (1 entries)"
+def test_the_pinned_key_lets_in(sftp: Any, server: Server, served: Path) -> None:
+    (served / "one.bif").write_text("x")
+    assert reachable(sftp()) == f"127.0.0.1:{server.port}{served} (1 entries)"
     with session(sftp()) as opened:
-        assert opened.listdir(str(server.folder)) == ["one.bif"]
+        assert opened.listdir(str(served)) == ["one.bif"]
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 def test_another_host_key_is_refused(kind: str, sftp: Any, tmp_path: Path) -> None:
     with pytest.raises(CredentialError, match="host key") as caught:
-        reachable(sftp(host_key=_keygen(tmp_path / "changed", kind)))
+        reachable(sftp(host_key=keygen(tmp_path / "changed", kind)))
     assert caught.value.reason == "host_key"
 
 
@@ -120,7 +57,9 @@ def test_a_host_key_that_is_none_is_a_settings_error(line: str, sftp: Any) -> No
         reachable(sftp(host_key=line))
 
 
-def test_a_wrong_key_is_refused(sftp: Any) -> None:
+def test_a_wrong_key_is_refused(sftp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keygen(tmp_path / "other")
+    monkeypatch.setenv("SFTP_OTHER", (tmp_path / "other").read_text())
     with pytest.raises(CredentialError) as caught:
         reachable(sftp(key="env:SFTP_OTHER"))
     assert caught.value.reason == "sftp_login"
@@ -152,7 +91,7 @@ def test_a_key_that_is_none_is_a_settings_error(sftp: Any) -> None:
 
 def test_a_server_that_is_not_there(sftp: Any) -> None:
     with pytest.raises(Unreachable, match="does not answer"):
-        reachable(sftp(port=_free_port()))
+        reachable(sftp(port=free_port()))
 
 
 def test_a_name_that_does_not_resolve(sftp: Any) -> None:
@@ -173,3 +112,46 @@ def test_a_missing_directory_names_itself(sftp: Any) -> None:
 def test_the_callers_own_errors_pass_through(sftp: Any) -> None:
     with pytest.raises(FileNotFoundError), session(sftp()) as opened:
         opened.stat("/no/such/file")
+
+
+def test_a_server_that_never_says_a_word_is_left_in_bounded_time(sftp: Any, proxy: Any, fast: Limits) -> None:
+    proxy.deaf = True
+    with pytest.raises(Unreachable), session(sftp(port=proxy.port), Limits(login=0.5)):
+        pass
+
+
+def test_a_password_lets_in(by_password: Sftp, password_server: Sandbox, bills: Any) -> None:
+    jobs = bills.jobs(20)
+    assert [result.state for result in put_files(by_password, jobs)] == ["sent"] * 20
+    for job in jobs:
+        assert (password_server.sftp_root / job.name).read_bytes() == job.path.read_bytes()
+    with session(by_password) as opened:
+        assert len(opened.listdir("/")) == 20
+
+
+def test_neither_password_nor_key_is_ever_said(
+    by_password: Sftp, sftp: Any, bills: Any, mutter: pytest.LogCaptureFixture, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, served: Path, server: Server,
+) -> None:  # fmt: skip
+    said = []
+    monkeypatch.setenv("SANDBOX_PASSWORD", "canary-password")
+    changed = keygen(tmp_path / "changed")
+    jobs = bills.jobs(3)
+    for attempt in (
+        by_password,
+        sftp(host_key=changed),
+        sftp(port=free_port()),
+        sftp(username="nobody-by-this-name"),
+        sftp(key="", password="env:SFTP_PASSWORD"),
+        sftp(directory="/no/such/directory"),
+        sftp(),
+    ):
+        try:
+            said.append(repr(put_files(attempt, [*jobs, PutJob("a\0b.pdf", tmp_path / "none", 1)])))
+        except (CredentialError, Unreachable) as error:
+            said.append(repr(error) + repr(error.__cause__) + repr(error.__context__))
+    assert len(said) == 7
+    key = [line for line in server.client_key.read_text().splitlines() if len(line) > 30]
+    for canary in ("canary-password", *key):
+        assert canary not in "".join(said) + mutter.text
+    assert len(list(served.iterdir())) == 3
