@@ -8,13 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sandbox.captured import CAPTURED_NOW, write_captured
 from sandbox.carrier import Carrier, generate
 from sandbox.clock import iso, parse_moment
-from sandbox.serving import BILLER_GUID, SFTP_PASSWORD, SFTP_USER, WEB_SERVICE_KEY, Sandbox
+from sandbox.serving import BID, BILLER_GUID, SFTP_PASSWORD, SFTP_USER, WEB_SERVICE_KEY, Sandbox
 from sandbox.wire_schema import INVOICING, MANAGEMENT, REPORTING
 
 KEY_VARIABLE = "SANDBOX_WEB_SERVICE_KEY"
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             state=options.data,
             dataset_offset=options.dataset_offset,
             sftp_password=os.environ.get(PASSWORD_VARIABLE, SFTP_PASSWORD),
+            bid=options.bid,
+            view_delay=timedelta(seconds=options.view_delay),
+            empty=options.empty,
         )
         sandbox.start()
     except (FileNotFoundError, ValueError) as error:
@@ -62,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--sftp-port", type=int, default=8022)
     parser.add_argument("--biller-guid", default=BILLER_GUID)
+    parser.add_argument("--bid", default=BID)
+    parser.add_argument(
+        "--view-delay", type=float, default=0, help="seconds until an upload shows in look-ups [0]"
+    )
+    parser.add_argument("--empty", action="store_true", help="InvoiceCloud has no invoices but uploaded ones")
     parser.add_argument(
         "--now", type=parse_moment, help="freeze the clock, ISO 8601 with zone [a carrier's close]"
     )
@@ -76,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accounts", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--payments", type=int, help="[accounts x days / 20]")
+    parser.add_argument("--images", type=int, help="PDFs for so many of the newest invoice events [none]")
     parser.add_argument("--close", type=parse_moment, default=parse_moment("2026-10-30T23:00:00Z"))
     return parser
 
@@ -93,6 +102,8 @@ def _prepare(options: argparse.Namespace) -> datetime | None:
             options.close,
             options.data,
             payments=options.payments,
+            images=options.images,
+            bid=options.bid,
         ).close
     return Carrier.open(options.data).close if (options.data / "carrier.json").is_file() else None
 

@@ -23,6 +23,7 @@ class Control:
             ("DELETE", "faults"): self._clear_faults,
             ("GET", "calls"): lambda _: exchange.log.calls(),
             ("DELETE", "calls"): self._clear_calls,
+            ("GET", "imported"): lambda _: exchange.cloud.imports.imported(exchange.cloud.data),
             ("POST", "clock"): self._set_clock,
             ("GET", "clock"): lambda _: {"now": iso(exchange.cloud.clock.now())},
             ("GET", "health"): lambda _: self._health(),
@@ -86,4 +87,4 @@ class Control:
 
 
 def _json(content: Any, status: int = 200) -> Answer:
-    return Answer([json.dumps(content).encode()], status, "application/json; charset=utf-8")
+    return Answer([json.dumps(content, default=str).encode()], status, "application/json; charset=utf-8")

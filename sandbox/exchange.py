@@ -10,7 +10,18 @@ from sandbox import soap
 from sandbox.answer import Answer
 from sandbox.calls import CallLog, CallRecord
 from sandbox.clock import iso
-from sandbox.faults import ANSWER_KINDS, BODY_KINDS, ROW_KINDS, UNANSWERED, Fault, FaultBox, Scene, applies
+from sandbox.faults import (
+    ANSWER_KINDS,
+    BODY_KINDS,
+    NOT_TAKEN,
+    ROW_KINDS,
+    UNANSWERED,
+    UPLOAD_KINDS,
+    Fault,
+    FaultBox,
+    Scene,
+    applies,
+)
 from sandbox.invoicecloud import InvoiceCloud, fault_answer
 from sandbox.render import Report
 from sandbox.soap import Call, SoapRefusal
@@ -48,6 +59,10 @@ class Exchange:
         try:
             if fault is None:
                 return self._regular(call)
+            if fault.kind == NOT_TAKEN:
+                return Answer([])
+            if fault.kind in UPLOAD_KINDS:
+                return self.cloud.upload(call, UPLOAD_KINDS[fault.kind](fault.args))
             previous = self._previous.get(call.operation)
             scene = Scene(call, self.cloud, fault.args, base, previous)
             if fault.kind in ANSWER_KINDS:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from sandbox import soap, views
 from sandbox.answer import Answer, Part
 from sandbox.clock import SandboxClock
+from sandbox.imports import InvoiceImport, Twist
 from sandbox.render import SLICE_ROWS, Report, body_parts, escape_text
 from sandbox.soap import Call, SoapRefusal
 from sandbox.store import CarrierData
-from sandbox.uploads import UploadBox
 from sandbox.wire_schema import FLAT, REPORTS, SERVICES
 
 REFUSED = "Invalid BillerGUID or WebServiceKey"
@@ -27,7 +27,7 @@ class InvoiceCloud:
 
     data: CarrierData
     clock: SandboxClock
-    uploads: UploadBox
+    imports: InvoiceImport
     biller_guid: str
     web_service_key: str
     dataset_offset: str = "+00:00"
@@ -40,15 +40,23 @@ class InvoiceCloud:
         if call.operation in REPORTS:
             report = self.report(call, now)
             return self.print_report(report, call.version) if isinstance(report, Report) else report
+        if call.operation == "UploadInvoice":
+            return self.upload(call)
         if not self._known(call.parameters):
             return self._refusal(call)
-        if call.operation == "UploadInvoice":
-            return _document(call.version, views.upload(self.uploads, call.parameters))
         if call.operation == "ViewInvoiceByInvoiceNumber":
-            number = call.parameters.get("InvoiceNumber", "")
-            return _document(call.version, views.invoice(self.data.invoice(number), "Invoice not found"))
+            found = self.imports.invoice(self.data, call.parameters.get("InvoiceNumber", ""))
+            return _document(call.version, views.invoice(found, "Invoice not found"))
         number = call.parameters.get("AccountNumber", "")
         return _document(call.version, views.customer(self.data.customer(number)))
+
+    def upload(self, call: Call, twist: Twist | None = None) -> Answer:
+        """The answer to UploadInvoice; `twist` is what a fault does to the import."""
+        if not self._known(call.parameters):
+            return self._refusal(call)
+        content = views.file_data(call.parameters)
+        outcome = self.imports.take(self.data, call.parameters.get("FileName", ""), content, twist)
+        return _document(call.version, views.upload(outcome))
 
     def report(self, call: Call, now: datetime | None = None) -> Report | Answer:
         """The rows that a reporting call asks for; an Answer where it is refused in band."""

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from sandbox.clock import SandboxClock
 from sandbox.exchange import Exchange
 from sandbox.faults import Fault
 from sandbox.faults.box import ANY
+from sandbox.imports import InvoiceImport
 from sandbox.invoicecloud import InvoiceCloud
 from sandbox.server import SandboxServer
 from sandbox.sftp_server import SftpServer, public_line
@@ -24,6 +25,7 @@ from sandbox.uploads import UploadBox
 
 BILLER_GUID = "11111111-2222-3333-4444-555555555555"
 WEB_SERVICE_KEY = "sandbox-key"
+BID = "1234"
 SFTP_USER = "sandbox"
 SFTP_PASSWORD = "sandbox-password"  # noqa: S105
 
@@ -34,7 +36,9 @@ class Sandbox:
     `carrier` is a folder of Parquet tables (sandbox/README.md). `state` keeps uploads, the SFTP
     root and the host key; without it a temporary folder is used and removed. `now` freezes the
     clock. `dataset_offset` is printed on DataSet times in place of +00:00, the clock reading
-    staying GMT, as some ASP.NET servers do.
+    staying GMT, as some ASP.NET servers do. Uploads must bear `bid`; what they change can be seen
+    `view_delay` later by the sandbox's clock. `empty` leaves the carrier's invoices out of InvoiceCloud,
+    so that it has what was uploaded and nothing else.
     """
 
     def __init__(
@@ -51,13 +55,17 @@ class Sandbox:
         dataset_offset: str = "+00:00",
         sftp_user: str = SFTP_USER,
         sftp_password: str = SFTP_PASSWORD,
+        bid: str = BID,
+        view_delay: timedelta = timedelta(0),
+        empty: bool = False,
     ) -> None:
         data = CarrierData(carrier)
         # mkdtemp, not TemporaryDirectory: it leaves nothing open when a port is taken below.
         self._temporary = None if state else Path(tempfile.mkdtemp(prefix="sandbox-"))
         self.state = state or self._temporary or carrier
-        uploads = UploadBox(self.state / "uploads")
-        cloud = InvoiceCloud(data, SandboxClock(now), uploads, biller_guid, key, dataset_offset)
+        clock = SandboxClock(now)
+        imports = InvoiceImport(clock, UploadBox(self.state / "uploads"), bid, view_delay, empty)
+        cloud = InvoiceCloud(data, clock, imports, biller_guid, key, dataset_offset)
         self.exchange = Exchange(cloud)
         try:
             self._server = SandboxServer((host, port), self.exchange)
@@ -155,6 +163,24 @@ class Sandbox:
     def clock(self, now: datetime | None) -> None:
         """Freeze the clock at `now` (aware); None lets it run."""
         self.exchange.cloud.clock.set(now)
+
+    def imported(self) -> list[dict[str, Any]]:
+        """Every record that came in an upload: receipt_id, file_name, line_no, record_type, invoice_number,
+        account_number, total_amount_due, balance_due (Decimal), accepted, message, at."""
+        return self.exchange.cloud.imports.imported(self.exchange.cloud.data)
+
+    def quirk(self, invoice_number: str, quirk: str, message: str = "") -> None:
+        """`reject`: the invoice's records are refused; `keep_open`: its recall is taken and changes nothing."""
+        self.exchange.cloud.imports.quirk(self.exchange.cloud.data, invoice_number, quirk, message)
+
+    @property
+    def view_delay(self) -> timedelta:
+        """So long a change by upload cannot be seen."""
+        return self.exchange.cloud.imports.view_delay
+
+    @view_delay.setter
+    def view_delay(self, delay: timedelta) -> None:
+        self.exchange.cloud.imports.view_delay = delay
 
     def calls(self) -> list[dict[str, Any]]:
         """All answered calls: operation, soap, window, status, fault, at."""

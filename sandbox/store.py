@@ -27,6 +27,7 @@ class CarrierData:
         self.folder = folder
         self._lock = threading.Lock()
         self._tables: dict[str, pl.DataFrame] = {}
+        self._invoices: tuple[pl.DataFrame, dict[str, int]] | None = None
 
     def table(self, name: str) -> pl.DataFrame:
         """A whole table, clock and window not applied; read when first asked for."""
@@ -66,8 +67,21 @@ class CarrierData:
         return self._first("customers", "account_number", account_number)
 
     def invoice(self, invoice_number: str) -> dict[str, object] | None:
-        """One invoice as IC shows it, or None."""
-        return self._first("ic_invoices", "invoice_number", invoice_number)
+        """One invoice as IC had it at the start, or None; by an index, as a hundred thousand may be asked for."""
+        frame = self.table("ic_invoices")
+        with self._lock:
+            if self._invoices is None or self._invoices[0] is not frame:
+                numbers = frame["invoice_number"].to_list()
+                self._invoices = (frame, dict(zip(numbers, range(len(numbers)), strict=True)))
+            place = self._invoices[1].get(invoice_number)
+        return None if place is None else frame.row(place, named=True)
+
+    def quirks(self) -> dict[str, tuple[str, str]]:
+        """Invoice number → (quirk, message) of the invoices that IC is odd about; a carrier may have none."""
+        if not (self.folder / "ic_quirks.parquet").is_file():
+            return {}
+        rows = self.table("ic_quirks").select("invoice_number", "quirk", "message").iter_rows()
+        return {number: (quirk, message or "") for number, quirk, message in rows}
 
     def _first(self, table: str, column: str, value: str) -> dict[str, object] | None:
         found = self.table(table).filter(pl.col(column) == value)

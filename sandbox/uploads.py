@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What an upload was answered with."""
-
-    receipt_id: str
-    records: int
-    path: Path
 
 
 class UploadBox:
@@ -23,17 +13,18 @@ class UploadBox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._last: int | None = None
 
-    def store(self, file_name: str, content: bytes) -> Receipt:
-        """Keep `content`; its records are its lines that are not blank."""
+    def store(self, file_name: str, content: bytes) -> str:
+        """Keep `content`; its receipt's number."""
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)[-100:] or "unnamed"
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
-            receipt_id = f"RCPT{self._next():06d}"
-            path = self.folder / f"{receipt_id}_{safe}"
-            path.write_bytes(content)
-        return Receipt(receipt_id, sum(1 for line in content.splitlines() if line.strip()), path)
+            self._last = (self._highest() if self._last is None else self._last) + 1
+            receipt_id = f"RCPT{self._last:06d}"
+            (self.folder / f"{receipt_id}_{safe}").write_bytes(content)
+        return receipt_id
 
-    def _next(self) -> int:
-        numbers = [int(path.name[4:10]) for path in self.folder.glob("RCPT[0-9]*_*")]
-        return max(numbers, default=0) + 1
+    def _highest(self) -> int:
+        """Looked up once: thousands of uploads would make each look slower than the one before."""
+        return max((int(path.name[4:10]) for path in self.folder.glob("RCPT[0-9]*_*")), default=0)

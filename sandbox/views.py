@@ -7,9 +7,9 @@ import binascii
 from collections.abc import Mapping
 from datetime import date, datetime
 
+from sandbox.imports import Outcome
 from sandbox.render import escape_text
 from sandbox.soap import SoapRefusal
-from sandbox.uploads import UploadBox
 from sandbox.wire_schema import NAMESPACE, SERVICES
 
 _UNSET_DATE = "0001-01-01T00:00:00"
@@ -21,21 +21,33 @@ def result(operation: str, content: str) -> str:
     return f'<{operation}Response xmlns="{space}"><{operation}Result>{content}</{operation}Result></{operation}Response>'
 
 
-def upload(box: UploadBox, parameters: Mapping[str, str]) -> str:
-    """Store the file and answer with its receipt."""
+def file_data(parameters: Mapping[str, str]) -> bytes:
+    """The uploaded bytes; SoapRefusal when they are no Base-64."""
     try:
-        content = base64.b64decode("".join(parameters.get("FileData", "").split()), validate=True)
+        return base64.b64decode("".join(parameters.get("FileData", "").split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise SoapRefusal(
             "Client",
             "System.Web.Services.Protocols.SoapException: Server was unable to read request. ---> "
             "System.FormatException: Invalid character in a Base-64 string.",
         ) from error
-    receipt = box.store(parameters.get("FileName", ""), content)
+
+
+def upload(outcome: Outcome) -> str:
+    """The receipt of an upload, with the lines that were refused."""
+    if outcome.refusal:
+        return upload_refused(outcome.refusal)
+    lines = "".join(
+        f"<UploadError><LineNumber>{error.line_no}</LineNumber>"
+        f"{_text('InvoiceNumber', error.invoice_number)}{_text('Message', error.message)}</UploadError>"
+        for error in outcome.errors
+    )
     return result(
         "UploadInvoice",
-        f"<Success>true</Success><ReceiptID>{receipt.receipt_id}</ReceiptID>"
-        f"<RecordsAccepted>{receipt.records}</RecordsAccepted><RecordsRejected>0</RecordsRejected><Errors />",
+        f"<Success>true</Success><ReceiptID>{outcome.receipt_id}</ReceiptID>"
+        f"<RecordsAccepted>{outcome.accepted}</RecordsAccepted>"
+        f"<RecordsRejected>{len(outcome.errors)}</RecordsRejected>"
+        + (f"<Errors>{lines}</Errors>" if lines else "<Errors />"),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from sandbox.carrier.generate import Carrier, generate
+from sandbox.carrier.carrier import Carrier
+from sandbox.carrier.converting import conversion
+from sandbox.carrier.generate import generate
 
-__all__ = ["Carrier", "generate"]
+__all__ = ["Carrier", "conversion", "generate"]

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from sandbox.carrier import enrolments, invoices, people, plants, postings, returns, settlements, truth
+from sandbox.carrier import (
+    contacts,
+    enrolments,
+    events,
+    images,
+    invoices,
+    people,
+    plants,
+    postings,
+    recalls,
+    returns,
+    settlements,
+    truth,
+)
 from sandbox.carrier import payments as attempts
+from sandbox.carrier.carrier import CSV_STAMP, Carrier
 from sandbox.carrier.draws import Draws
 from sandbox.carrier.span import Span
-from sandbox.clock import iso, parse_moment
 
-CSV_STAMP = "%Y-%m-%dT%H:%M:%SZ"
-_ABOUT = "carrier.json"
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """A generated carrier: its folder and how it was made. Times are aware UTC."""
-
-    folder: Path
-    seed: int
-    accounts: int
-    days: int
-    payments: int
-    start: datetime
-    close: datetime
-
-    def table(self, name: str) -> pl.DataFrame:
-        """One of its Parquet tables, e.g. `payments`, `imt_postings`, `truth`."""
-        return pl.read_parquet(self.folder / f"{name}.parquet")
-
-    def truth(self) -> pl.DataFrame:
-        """The answer sheet: code, subject, amount, account_number, invoice_number, note."""
-        return self.table("truth")
-
-    def imt_until(self, as_of: datetime, out: Path) -> tuple[Path, Path]:
-        """IMT's two exports as they were at `as_of`: (postings CSV, invoices CSV) in `out`."""
-        out.mkdir(parents=True, exist_ok=True)
-        booked = self.table("imt_postings").filter(pl.col("posted_at") <= as_of)
-        billed = self.table("imt_invoices").filter(pl.col("invoice_date") <= as_of.astimezone(UTC).date())
-        booked.write_csv(out / "imt_postings.csv", datetime_format=CSV_STAMP)
-        billed.write_csv(out / "imt_invoices.csv", datetime_format=CSV_STAMP)
-        return out / "imt_postings.csv", out / "imt_invoices.csv"
-
-    @classmethod
-    def open(cls, folder: Path) -> Carrier:
-        """A carrier that was generated before."""
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        start, close = (parse_moment(about.pop(name)) for name in ("start", "close"))
-        return cls(folder=folder, start=start, close=close, **about)
+# Tables that IMT or the portal hand out as CSV too, and the name of that file.
+_CSV = {"imt_postings": "imt_postings", "imt_invoices": "imt_invoices", "ic_open": "open_at_ic"}
 
 
 def generate(
@@ -67,12 +41,16 @@ def generate(
     payments: int | None = None,
     plant: Mapping[str, int] | None = None,
     feed_faults: Mapping[str, Iterable[str]] | None = None,
+    images: int | None = None,
+    bid: str = "1234",
 ) -> Carrier:
     """Write a carrier into `out`. The same arguments give the same bytes.
 
     `close` (aware) ends the span of `days` days. `payments` defaults to one per account and
     twenty days. `plant` sets the number of breaks per class (plants.DEFAULT_PLANT);
     `feed_faults` adds answer rows for feeds that the caller will make fail, e.g. {"B36": ["autopay"]}.
+    `images`: so many of the newest invoice events get a PDF in `out`/images, named with `bid`; None: none,
+    and no break of images (B31) and of what they hold up (B25).
     """
     if close.tzinfo is None:
         raise ValueError("close needs a time zone")
@@ -83,47 +61,70 @@ def generate(
     rows = payments if payments is not None else max(accounts * days // 20, 1)
     out.mkdir(parents=True, exist_ok=True)
     carrier = Carrier(out, seed, accounts, days, rows, span.start, end)
-    for name, frame in _tables(
-        Draws(seed), span, accounts, rows, plants.counts(plant), feed_faults or {}
-    ).items():
+    wanted = recalls.within(span, plants.counts(plant), images is not None)
+    made = _Making(Draws(seed), span, wanted, images, bid)
+    for name, frame in made.tables(accounts, rows, feed_faults or {}).items():
         frame.write_parquet(out / f"{name}.parquet", row_group_size=100_000)
-        if name.startswith("imt_"):
-            frame.write_csv(out / f"{name}.csv", datetime_format=CSV_STAMP)
-    about = asdict(carrier) | {"start": iso(span.start), "close": iso(end)}
-    del about["folder"]
-    (out / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        if name in _CSV:
+            frame.write_csv(out / f"{_CSV[name]}.csv", datetime_format=CSV_STAMP)
+    if images is not None:
+        made.write_images(carrier.images)
+    carrier.write_about()
     return carrier
 
 
-def _tables(
-    draws: Draws,
-    span: Span,
-    accounts: int,
-    rows: int,
-    wanted: Mapping[str, int],
-    feed_faults: Mapping[str, Iterable[str]],
-) -> dict[str, pl.DataFrame]:
-    """All tables by name. Order matters: each step sees only what it needs of the one before."""
-    insured = people.accounts(draws, accounts)
-    book = attempts.book(draws, span, insured, rows)
-    book = plants.assign(returns.mark(draws, span, book, wanted), span, wanted)
-    rejects = returns.rejects(draws, span, book, wanted)
-    sales = settlements.cloudstore(draws, span, book, wanted)
-    settled = settlements.rows(draws, span, book, rejects, sales, wanted)
-    batched = settlements.batched(draws, span, settled, wanted)
-    booked = postings.build(draws, span, insured, book, rejects, sales, wanted)
-    bills = invoices.build(span, insured, book)
-    drawn = enrolments.autopay(draws, span, insured)
-    mailed = enrolments.paperless(draws, span, insured)
-    return {
-        "payments": attempts.feed(book),
-        "settlements": settlements.feed(batched),
-        "ach_rejects": returns.feed(rejects),
-        "autopay": drawn,
-        "paperless": mailed,
-        "customers": enrolments.customers(span, insured, drawn, mailed),
-        "ic_invoices": invoices.shown(bills),
-        "imt_postings": postings.imt(booked),
-        "imt_invoices": invoices.imt(span, bills),
-        "truth": truth.sheet(book, booked, rejects, batched, feed_faults),
-    }
+class _Making:
+    """The steps of one carrier. Order matters: each sees only what it needs of the one before."""
+
+    def __init__(
+        self, draws: Draws, span: Span, wanted: Mapping[str, int], images: int | None, bid: str
+    ) -> None:
+        self.draws, self.span, self.wanted, self.images, self.bid = draws, span, wanted, images, bid
+        self.events, self.orphans = pl.DataFrame(), pl.DataFrame()
+
+    def tables(
+        self, accounts: int, rows: int, feed_faults: Mapping[str, Iterable[str]]
+    ) -> dict[str, pl.DataFrame]:
+        """All tables by name."""
+        draws, span, wanted = self.draws, self.span, self.wanted
+        insured = people.accounts(draws, accounts)
+        book = attempts.book(draws, span, insured, rows)
+        book = plants.assign(returns.mark(draws, span, book, wanted), span, wanted)
+        rejects = returns.rejects(draws, span, book, wanted)
+        sales = settlements.cloudstore(draws, span, book, wanted)
+        settled = settlements.rows(draws, span, book, rejects, sales, wanted)
+        batched = settlements.batched(draws, span, settled, wanted)
+        booked = postings.build(draws, span, insured, book, rejects, sales, wanted)
+        drawn = enrolments.autopay(draws, span, insured)
+        mailed = enrolments.paperless(draws, span, insured)
+        return {
+            "payments": attempts.feed(book),
+            "settlements": settlements.feed(batched),
+            "ach_rejects": returns.feed(rejects),
+            "autopay": drawn,
+            "paperless": mailed,
+            "customers": enrolments.customers(span, insured, drawn, mailed),
+            "imt_postings": postings.imt(booked),
+            **self._invoices(insured, book),
+            "truth": truth.sheet(book, booked, rejects, batched, self.events, self.orphans, feed_faults),
+        }
+
+    def _invoices(self, insured: pl.DataFrame, book: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """The tables of the invoices: IMT's events, and what InvoiceCloud has and does."""
+        draws, span, wanted = self.draws, self.span, self.wanted
+        bills = invoices.build(span, insured, book)
+        fates = recalls.fates(draws, span, bills, book, wanted)
+        told = events.build(draws, span, bills, fates, wanted["B29"])
+        self.events = images.named(told, self.images, self.bid)
+        owner = draws.below("orphan_image", recalls.held(wanted)[2], insured.height)
+        self.orphans = images.orphans(insured["account_number"].gather(owner), self.bid)
+        return {
+            "ic_invoices": invoices.shown(bills),
+            "ic_open": invoices.open_at_ic(bills),
+            "ic_quirks": events.quirks(fates),
+            "imt_invoices": events.imt(self.events, contacts.contacts(draws, insured)),
+        }
+
+    def write_images(self, folder: Path) -> None:
+        """The PDFs, after `tables`."""
+        images.write(folder, self.events, self.orphans)

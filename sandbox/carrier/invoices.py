@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from sandbox.carrier.span import STAMP, Span, money
+from sandbox.carrier.span import Span, money
 
 LEAD_DAYS = 30  # so that an invoice is always dated before its month: nobody pays a bill that is not there
 
@@ -29,7 +29,7 @@ def month_of(span: Span, day: str) -> pl.Expr:
 
 
 def build(span: Span, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
-    """All invoices dated up to the close: account, dates, total, balance and status at the close."""
+    """All invoices dated up to the close: account, dates, total, and the balance at the close."""
     months = (span.close.year - span.start.year) * 12 + span.close.month - span.start.month + 2
     first = span.start.date().replace(day=1)
     due = pl.lit(first).dt.offset_by(pl.format("{}mo", "month")) + pl.duration(days=pl.col("invoice_day") - 1)
@@ -49,28 +49,6 @@ def build(span: Span, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFram
     return frame.with_columns(balance.alias("balance_cents")).sort("invoice_number")
 
 
-def imt(span: Span, invoices: pl.DataFrame) -> pl.DataFrame:
-    """The invoices as IMT exports them."""
-    made = pl.col("invoice_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(hours=11)
-    return invoices.select(
-        "invoice_number",
-        "account_number",
-        "policy_number",
-        pl.col("invoice_type_id").cast(pl.String),
-        "invoice_date",
-        "due_date",
-        money("premium_cents").alias("total_amount_due"),
-        money("balance_cents").alias("balance_due"),
-        money(pl.col("balance_cents").clip(upper_bound=2_500)).alias("minimum_amount_due"),
-        pl.when(pl.col("balance_cents") == 0).then(pl.lit("PAID")).otherwise(pl.lit("OPEN")).alias("status"),
-        pl.lit(None, pl.String).alias("replaces_invoice_number"),
-        pl.when("autopay").then(pl.col("due_date") - timedelta(days=2)).alias("autopay_collection_date"),
-        pl.min_horizontal(pl.coalesce("paid_at", made), pl.lit(span.close, STAMP))
-        .dt.truncate("1s")
-        .alias("updated_at"),
-    )
-
-
 def shown(invoices: pl.DataFrame) -> pl.DataFrame:
     """The invoices as IC shows them (ViewInvoiceByInvoiceNumber)."""
     return invoices.select(
@@ -83,4 +61,11 @@ def shown(invoices: pl.DataFrame) -> pl.DataFrame:
         money("balance_cents").alias("balance_due"),
         money(pl.col("balance_cents").clip(upper_bound=2_500)).alias("minimum_amount_due"),
         pl.lit(True).alias("allow_partial"),
+    )
+
+
+def open_at_ic(invoices: pl.DataFrame) -> pl.DataFrame:
+    """The invoices open at IC, as the portal's export lists them."""
+    return shown(invoices.filter(pl.col("balance_cents") > 0)).select(
+        "invoice_number", "account_number", "total_amount_due", "balance_due", "due_date"
     )

@@ -22,8 +22,15 @@ DEFAULT_PLANT: dict[str, int] = {
     "B16": 3,
     "B18": 2,
     "B20": 2,
+    "B26": 2,
+    "B28": 2,
+    "B29": 1,
+    "B30": 2,
+    "B31": 3,
     "B42": 2,
 }
+# Found only where invoices are sent; B31 needs bill images besides (and brings a B25 for each record it holds).
+SENT_ONLY = ("B26", "B28", "B29", "B31")
 # B09 comes in two kinds: declined but posted, approved but refused by IMT.
 DECLINED_POSTED, APPROVED_REFUSED = "B09/declined", "B09/refused"
 
@@ -43,6 +50,7 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
     """
     old = pl.col("payment_date") <= span.old
     clean = pl.col("approved") & old & ~pl.col("twin") & ~pl.col("returned")
+    alone = pl.len().over("invoice_number") == 1  # nothing else is paid on an invoice that dies early
     age = pl.lit(int(span.calendar.index(pl.Series([span.close.date()]))[0])) - pl.col("local_index")
     returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
     # Classes with the rarest candidates first.
@@ -57,6 +65,7 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         ("B03", wanted["B03"], clean),
         ("B05", wanted["B05"], clean),
         ("B08", wanted["B08"], clean),
+        ("B30", wanted["B30"], clean & alone),
     ]
     chosen = pl.DataFrame(schema={"seq": pl.Int64, "plant": pl.String})
     for name, count, fit in fits:

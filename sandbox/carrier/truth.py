@@ -8,6 +8,7 @@ import polars as pl
 
 from sandbox.carrier.plants import APPROVED_REFUSED, DECLINED_POSTED
 from sandbox.carrier.postings import posting_id
+from sandbox.carrier.recalls import BAD_NAME, MISSING, ORPHAN
 from sandbox.carrier.span import money
 
 NOTES = {
@@ -25,6 +26,14 @@ NOTES = {
     "B16": "returned, not reversed",
     "B18": "return without an original",
     "B20": "the same return reported twice",
+    "B25": "held for want of its bill image",
+    "B26": "InvoiceCloud refuses the record",
+    "B28": "recalled, accepted, still payable at IC",
+    "B29": "recall of an invoice that was never billed",
+    "B30": "paid on an invoice that was reissued the day before",
+    MISSING: "the bill image is not there",
+    BAD_NAME: "the bill image is named for another account",
+    ORPHAN: "a bill image without an invoice",
     "B42": "CloudStore money without a supporting record",
 }
 _CENTS_OFF = ("B03", "B05", "B06")
@@ -35,6 +44,8 @@ def sheet(
     postings: pl.DataFrame,
     rejects: pl.DataFrame,
     batched: pl.DataFrame,
+    events: pl.DataFrame,
+    orphans: pl.DataFrame,
     feed_faults: Mapping[str, Iterable[str]],
 ) -> pl.DataFrame:
     """Columns code, subject, amount, account_number, invoice_number, note; sorted by code and subject."""
@@ -44,6 +55,8 @@ def sheet(
         _returns(rejects),
         _settled(batched),
         _batches(batched),
+        _bills(events),
+        orphans.with_columns(pl.lit(ORPHAN).alias("plant"), pl.lit(0, pl.Int64).alias("cents")),
         _feeds(feed_faults),
     ]
     frame = pl.concat(
@@ -106,6 +119,23 @@ def _batches(batched: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.String).alias("account_number"),
         pl.lit(None, pl.String).alias("invoice_number"),
     )
+
+
+def _bills(events: pl.DataFrame) -> pl.DataFrame:
+    """Breaks whose subject is an invoice. A record without its image is held, so that its bill is not sent."""
+    plant = pl.col("plant")
+    held = plant.is_in((MISSING, BAD_NAME))
+    one = events.filter(held | plant.is_in(("B26", "B28", "B29"))).with_columns(
+        pl.when(plant == "B29")
+        .then(pl.concat_str(pl.lit("D/"), "invoice_number"))
+        .otherwise("invoice_number")
+        .alias("subject"),
+        pl.when(held | (plant == "B29")).then(0).otherwise("total_cents").alias("cents"),
+    )
+    unbilled = one.filter(held).with_columns(
+        pl.lit("B25").alias("plant"), pl.col("balance_cents").alias("cents")
+    )
+    return pl.concat([one, unbilled])
 
 
 def _feeds(feed_faults: Mapping[str, Iterable[str]]) -> pl.DataFrame:

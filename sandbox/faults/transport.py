@@ -1,4 +1,7 @@
-"""Faults of the connection. The operation was carried out; its answer gets lost on the way."""
+"""Faults of the connection. The operation was carried out; its answer gets lost on the way.
+
+But for `not_taken`, which was not, and `late_taken`, which will be.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from sandbox.answer import Answer
 from sandbox.line import Line
 
 Args = dict[str, Any]
+NOT_TAKEN = "not_taken"
 
 
 def hang(line: Line, _answer: Answer, args: Args) -> None:
@@ -95,5 +99,7 @@ TRANSPORT_KINDS: dict[str, Callable[[Line, Answer, Args], None]] = {
     "unfinished_chunk": unfinished_chunk,
     "early_zero_chunk": early_zero_chunk,
     "close_without_length": close_without_length,
+    NOT_TAKEN: close_no_reply,
+    "late_taken": close_no_reply,
 }
-UNANSWERED = frozenset({"hang", "close_no_reply", "reset"})
+UNANSWERED = frozenset({"hang", "close_no_reply", "reset", NOT_TAKEN, "late_taken"})

@@ -214,6 +214,7 @@ def test_long_reports_are_streamed(version: str, tmp_path: Path, wire: Path) -> 
 def test_the_command_serves_and_stops(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sandbox", "--data", str(tmp_path), "--port", "0", "--sftp-port", "0"]
     options = ["--generate", "--accounts", "50", "--days", "20", "--dataset-offset=-06:00"]
+    options += ["--images", "10", "--bid", "77", "--empty", "--view-delay", "60"]
     environment = os.environ | {"SANDBOX_WEB_SERVICE_KEY": "other-key", "PYTHONWARNINGS": "error"}
     with subprocess.Popen(
         command + options, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -228,6 +229,7 @@ def test_the_command_serves_and_stops(tmp_path: Path) -> None:
     assert lines[4].split()[2:4] == (tmp_path / "sftp_host_key.pub").read_text().split()[:2]
     assert rest.strip() == "sandbox: stopped"
     assert "other-key" not in "".join(lines)
+    assert all(path.name.startswith("77_") for path in (tmp_path / "images").iterdir())
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,79 @@
+"""A generated carrier on disk: its tables, its answer sheet, and what IMT had exported by a moment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from sandbox.carrier.images import FOLDER
+from sandbox.clock import iso, parse_moment
+
+CSV_STAMP = "%Y-%m-%dT%H:%M:%SZ"
+_ABOUT = "carrier.json"
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A generated carrier: its folder and how it was made. Times are aware UTC."""
+
+    folder: Path
+    seed: int
+    accounts: int
+    days: int
+    payments: int
+    start: datetime
+    close: datetime
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One of its Parquet tables, e.g. `payments`, `imt_postings`, `truth`."""
+        return pl.read_parquet(self.folder / f"{name}.parquet")
+
+    def truth(self) -> pl.DataFrame:
+        """The answer sheet: code, subject, amount, account_number, invoice_number, note."""
+        return self.table("truth")
+
+    def imt_until(self, as_of: datetime, out: Path) -> tuple[Path, Path]:
+        """IMT's two exports as they were at `as_of`: (postings CSV, CSV of invoice events) in `out`."""
+        out.mkdir(parents=True, exist_ok=True)
+        booked = self.table("imt_postings").filter(pl.col("posted_at") <= as_of)
+        billed = self.table("imt_invoices").filter(pl.col("occurred_at") <= as_of)
+        booked.write_csv(out / "imt_postings.csv", datetime_format=CSV_STAMP)
+        billed.write_csv(out / "imt_invoices.csv", datetime_format=CSV_STAMP)
+        return out / "imt_postings.csv", out / "imt_invoices.csv"
+
+    @property
+    def images(self) -> Path:
+        """The folder of bill images; only there when some were asked for."""
+        return self.folder / FOLDER
+
+    def images_until(self, as_of: datetime, out: Path) -> Path:
+        """Copies the images that IMT had made by `as_of` into `out`, those that belong to nothing too.
+
+        The whole folder (`images`) holds those of later invoices as well.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        told = self.table("imt_invoices").select("pdf_path", "occurred_at").drop_nulls()
+        early = set(told.filter(pl.col("occurred_at") <= as_of)["pdf_path"])
+        later = set(told["pdf_path"]) - early
+        for path in self.images.iterdir():
+            if path.name not in later and not (out / path.name).exists():
+                shutil.copyfile(path, out / path.name)
+        return out
+
+    def write_about(self) -> None:
+        """Keep how it was made, for `open`."""
+        about = asdict(self) | {"start": iso(self.start), "close": iso(self.close)}
+        del about["folder"]
+        (self.folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> Carrier:
+        """A carrier that was generated before."""
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        start, close = (parse_moment(about.pop(name)) for name in ("start", "close"))
+        return cls(folder=folder, start=start, close=close, **about)
