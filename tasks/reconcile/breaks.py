@@ -75,10 +75,10 @@ def _sentence(template: str, facts: Sequence[str], zone: str) -> pl.Expr:
         "amount": _usd("amount"),
         "account": masked("account_number"),
         "invoice": pl.col("invoice_number"),
-        "date": _local("occurred_at", zone),
-        "due": _local("due_at", zone),
+        "date": local_time("occurred_at", zone),
+        "due": local_time("due_at", zone),
     }
-    known |= {name: _fact(name) for name in facts}
+    known |= {name: _fact(name, zone) for name in facts}
     names = placeholders(template)
     missing = pl.lit(None, pl.String)
     parts = [known.get(name, missing).cast(pl.String).fill_null("-") for name in names]
@@ -86,9 +86,11 @@ def _sentence(template: str, facts: Sequence[str], zone: str) -> pl.Expr:
     return pl.format(plain, *parts) if parts else pl.lit(template)
 
 
-def _fact(name: str) -> pl.Expr:
+def _fact(name: str, zone: str) -> pl.Expr:
     if name in ("net", "payment_amount", "batch_total"):
         return _usd(name)
+    if name == "since":
+        return local_time(name, zone)
     return masked(name) if name == "posted_account" else pl.col(name)
 
 
@@ -96,5 +98,6 @@ def _usd(column: str) -> pl.Expr:
     return pl.format("{} USD", pl.col(column).cast(MONEY).cast(pl.String))
 
 
-def _local(column: str, zone: str) -> pl.Expr:
+def local_time(column: str, zone: str) -> pl.Expr:
+    """A UTC timestamp as text for people: the biller's zone, to the minute."""
     return pl.col(column).cast(TIME).dt.convert_time_zone(zone).dt.strftime("%Y-%m-%d %H:%M")

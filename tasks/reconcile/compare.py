@@ -1,4 +1,7 @@
-"""reconcile(): payments against postings, settlements and returns; every payment ends in one state."""
+"""reconcile(): payments against postings, settlements and returns; every payment ends in one state.
+
+Beside it the invoice side: what IMT bills against what was sent to InvoiceCloud (invoice_side).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from datetime import datetime
 import polars as pl
 
 from tasks.errors import ControlTotalError
-from tasks.reconcile import postings, returns, settlement_breaks, settlements
+from tasks.reconcile import dead_invoices, postings, returns, settlement_breaks, settlements
 from tasks.reconcile.banking_days import BankingCalendar, local_date
 from tasks.reconcile.feeds import Coverage, feed_breaks
+from tasks.reconcile.invoice_breaks import invoice_side
 from tasks.reconcile.keys import id_key
 from tasks.reconcile.model import ITEMS, MONEY, STATES, TOTALS, ZERO, Inputs, Outcome
 from tasks.reconcile.payment_breaks import payment_breaks, posted_not_reported
@@ -26,11 +30,12 @@ class StateTotalsError(ControlTotalError, ValueError):
 def reconcile(
     inputs: Inputs, rules: Rules, as_of: datetime, calendar: BankingCalendar | None = None
 ) -> Outcome:
-    """Compares the five frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order."""
+    """Compares the frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order."""
     calendar, data, zone = calendar or BankingCalendar(), inputs.trimmed(), rules.zone
     coverage = Coverage(data.polls)
     payments = prepared(data.payments, rules)
-    books = postings.match(payments, data.postings, zone)
+    dead = dead_invoices.find(payments, data.invoices)
+    books = postings.match(payments, data.postings, zone, dead.heirs)
     deposits = settlements.match(payments, data.settlements, data.postings, rules, as_of)
     returned = returns.match(payments, data.ach_rejects, zone)
     ambiguous = pl.concat([books.ambiguous, deposits.ambiguous, returned.ambiguous]).unique().to_frame("item")
@@ -40,6 +45,7 @@ def reconcile(
         work = work.join(part, on="item", how="left")
     work = work.join(ambiguous.with_columns(ambiguous=True), on="item", how="left")
     work = work.join(returned_twice.with_columns(returned_twice=True), on="item", how="left")
+    work = work.join(dead_invoices.moved(dead, books.claims, payments, data.postings), on="item", how="left")
     work = work.with_columns(pl.col("ambiguous", "returned_twice").fill_null(False))
     work = judge(work, coverage, rules, calendar, as_of)
 
@@ -50,7 +56,8 @@ def reconcile(
         "B18": returns.orphans(returned, data.postings, coverage, rules),
         "B42": settlement_breaks.untracked(deposits, coverage, rules, calendar, as_of),
     }
-    found = [payment_breaks(work, books, rules), duplicates, feed_breaks(data.polls, coverage, rules, as_of)]
+    found = [payment_breaks(work, books, rules, dead), duplicates]
+    found += [feed_breaks(data.polls, coverage, rules, as_of), *invoice_side(data, rules, as_of)]
     breaks = pl.concat([*found, *(raised for raised, _ in guarded.values())]).sort("code", "subject")
     items = work.with_columns(posted_amount="posted", reversed_amount=-pl.col("reversed"))
     items = items.select(pl.col(column).cast(kind) for column, kind in ITEMS.items())

@@ -15,13 +15,20 @@ from tasks.reconcile.rules import Finality, Rules, tender_days
 def with_books(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """What stands in the books (`net`), what should (`should`), and their difference; all in USD.
 
-    Money in suspense counts as received while no PAYMENT is posted. A return that was reversed takes its
+    Money in suspense counts as received while no PAYMENT is posted, or once the PAYMENT was reversed because
+    its invoice was dead. A return that was reversed takes its
     money out of `should`, unless a later posting shows that it was collected again.
     """
-    has_paid = pl.col("n_paid") > 0
+    aside = _put_aside()
+    has_paid = (pl.col("n_paid") > 0) & ~aside
     all_back = (pl.col("reversed_paid") + pl.col("reversed_suspense")).cast(MONEY)
-    reversed_ = pl.when(has_paid).then("reversed_paid").otherwise(all_back)
-    n_reversed = pl.col("n_reversed_paid") + pl.when(has_paid).then(0).otherwise("n_reversed_suspense")
+    reversed_ = (
+        pl.when(has_paid).then("reversed_paid").when(aside).then("reversed_suspense").otherwise(all_back)
+    )
+    n_both = pl.col("n_reversed_paid") + pl.col("n_reversed_suspense")
+    n_reversed = (
+        pl.when(has_paid).then("n_reversed_paid").when(aside).then("n_reversed_suspense").otherwise(n_both)
+    )
     declared = pl.col("status").is_in(list(rules.returned_statuses)).fill_null(False)
     back = pl.max_horizontal(
         "returned_amount", "went_back", pl.when(declared).then("expected").otherwise(ZERO)
@@ -48,6 +55,13 @@ def with_books(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         return_reversed=undone, should=pl.when(undone & ~again).then(remains).otherwise("expected")
     )
     return work.with_columns(difference=(pl.col("net") - pl.col("should")).cast(MONEY))
+
+
+def _put_aside() -> pl.Expr:
+    """Paid on a dead invoice, taken back in full, and then put in suspense: what B30 suggests."""
+    in_time = (pl.col("last_credit_at") >= pl.col("last_reversal_at")).fill_null(False)
+    taken_back = (pl.col("n_reversed_paid") > 0) & (pl.col("paid") + pl.col("reversed_paid") == ZERO)
+    return pl.col("was_dead") & taken_back & (pl.col("n_suspense") > 0) & in_time
 
 
 def with_dues(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import polars as pl
+
+from tasks.outbox import model as outbox
 
 MONEY = pl.Decimal(18, 2)
 TIME = pl.Datetime("us", "UTC")
@@ -43,6 +45,33 @@ POLLS: Schema = {
     "finished_at": TIME, "status": pl.String, "reason": pl.String,
 }  # fmt: skip
 
+
+def _of(table: str, names: str) -> dict[str, Any]:
+    """Columns of an outbox table, `names` parted by blanks. Names, addresses and e-mails stay behind."""
+    return {name: outbox.TABLES[table][name] for name in names.split()}
+
+
+# The invoice side: what IMT says of each invoice, what was sent of it, what InvoiceCloud shows.
+INVOICES: Schema = {
+    "invoice_number": pl.String, "account_number": pl.String, "status": pl.String, "still_in_imt": pl.Boolean,
+    "successor": pl.String, "changed_at": TIME, "told_at": TIME, "total_amount_due": MONEY, "balance_due": MONEY,
+}  # fmt: skip
+RECORDS: Schema = {
+    **_of("records", "file_id line_no record_type invoice_number account_number total_amount_due balance_due"),
+    **_of("records", "state reason occurred_at composed_at settled_at"), "file_state": pl.String,
+}  # fmt: skip
+FILES: Schema = _of(
+    "files", "file_id kind state file_name records amount composed_at sent_at answered_at reason message"
+)
+LOOKS: Schema = _of("looks", "look_id file_id invoice_number at found balance_due verdict message")
+IMAGES: Schema = _of(
+    "images",
+    "image_id state image_name account_number invoice_number source reason first_seen_at last_seen_at sent_at",
+)
+GUARDS: Schema = outbox.GUARDS
+HELD: Schema = outbox.HELD
+OPEN_AT_IC: Schema = {"invoice_number": pl.String, "account_number": pl.String, "balance_due": MONEY}
+
 ITEMS: Schema = {
     "payment_guid": pl.String, "account_number": pl.String, "invoice_number": pl.String,
     "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
@@ -71,13 +100,24 @@ STATES = ("IN_FLIGHT", "MATCHED_PROVISIONAL", "MATCHED_FINAL", "EXPLAINED", "AMB
 
 @dataclass(frozen=True)
 class Inputs:
-    """The five frames that are compared; columns as in the contracts, further columns are ignored."""
+    """The frames that are compared; columns as in the contracts, further columns are ignored.
+
+    Five of money, then the invoice side: invoices of IMT, the outbox, and the list of invoices open at IC.
+    """
 
     payments: pl.DataFrame
     settlements: pl.DataFrame
     ach_rejects: pl.DataFrame
     postings: pl.DataFrame
     polls: pl.DataFrame
+    invoices: pl.DataFrame = field(default_factory=pl.DataFrame)
+    records: pl.DataFrame = field(default_factory=pl.DataFrame)
+    files: pl.DataFrame = field(default_factory=pl.DataFrame)
+    looks: pl.DataFrame = field(default_factory=pl.DataFrame)
+    images: pl.DataFrame = field(default_factory=pl.DataFrame)
+    guards: pl.DataFrame = field(default_factory=pl.DataFrame)
+    held: pl.DataFrame = field(default_factory=pl.DataFrame)
+    open_at_ic: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def trimmed(self) -> Inputs:
         """The same with just the columns that count. ValueError names a missing column or a wrong type."""
@@ -101,6 +141,14 @@ SCHEMAS: Mapping[str, Schema] = {
     "ach_rejects": ACH_REJECTS,
     "postings": POSTINGS,
     "polls": POLLS,
+    "invoices": INVOICES,
+    "records": RECORDS,
+    "files": FILES,
+    "looks": LOOKS,
+    "images": IMAGES,
+    "guards": GUARDS,
+    "held": HELD,
+    "open_at_ic": OPEN_AT_IC,
 }
 
 

@@ -1,4 +1,4 @@
-"""Breaks of single payments and postings: B01, B03, B05, B06, B08, B09, B10, B16 from verdicts, and B02."""
+"""Breaks of single payments and postings: B01, B03, B05, B06, B08, B09, B10, B16, B30 from verdicts, and B02."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from tasks.reconcile.banking_days import day_start
 from tasks.reconcile.breaks import build
+from tasks.reconcile.dead_invoices import NONE, Dead
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME
 from tasks.reconcile.postings import Books
@@ -46,7 +47,7 @@ _FACTS = (
 _NEITHER_DUE = ("B03", "B05", "B06", "B08", "B09")  # wrong at once, nothing to wait for
 
 
-def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules) -> pl.DataFrame:
+def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules, dead: Dead = NONE) -> pl.DataFrame:
     """Breaks of the payments that verdicts.judge found broken, with both sides' rows as evidence."""
     broken = work.filter(pl.col("break_codes").is_not_null())
     broken = broken.join(_posted_rows(broken, books), on="item", how="left").with_columns(
@@ -61,6 +62,7 @@ def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules) -> pl.DataFra
             *(_posting_side(code, broken, rules) for code in ("B01", *_NEITHER_DUE)),
             _unsettled(broken, rules),
             _unreversed(broken, rules),
+            _misdirected(broken, dead, rules),
         ]
     )
 
@@ -86,6 +88,29 @@ def _unreversed(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     returned = ["reject_date", "return_code", "last_reject_amount", "n_returns"]
     evidence = {"payment": _PAYMENT, "return": returned, "postings": "postings"}
     return build("B16", rules, rows, facts=(*_FACTS, "return_code"), evidence=evidence)
+
+
+def _misdirected(broken: pl.DataFrame, dead: Dead, rules: Rules) -> pl.DataFrame:
+    """B30, with the invoice as IMT has it and where the money is to go: the live successor, else suspense."""
+    invoice = pl.struct("invoice_number", "status", "still_in_imt", "successor", "changed_at")
+    of = dead.items.select("item", "status", "successor", "heir", since="changed_at", invoice=invoice)
+    rows = broken.filter("misdirected").join(of, on="item", how="left", suffix="_imt")
+    replaced = pl.format("replaced by {}", "successor")
+    posted = pl.format("posted to {}", pl.col("posted_invoice").fill_null("an unnamed invoice"))
+    rows = rows.with_columns(
+        amount="payment_amount",
+        due_at=pl.lit(None, TIME),
+        imt_status=pl.when(pl.col("status_imt") == "CANCELLED").then(pl.lit("cancelled")).otherwise(replaced),
+        detail=pl.when(pl.col("n_paid") > pl.col("n_reversed_paid"))
+        .then(posted)
+        .otherwise(pl.lit("not posted yet")),
+        action=pl.when(pl.col("heir").is_not_null())
+        .then(pl.format("transfer to {}", "heir"))
+        .otherwise(pl.lit("suspense")),
+    )
+    facts = (*_FACTS, "successor", "since", "detail", "action")
+    evidence = {"payment": _PAYMENT, "invoice": "invoice", "postings": "postings"}
+    return build("B30", rules, rows, facts=facts, evidence=evidence)
 
 
 def _posted_rows(broken: pl.DataFrame, books: Books) -> pl.DataFrame:

@@ -25,8 +25,12 @@ class Books:
     unclaimed: pl.DataFrame
 
 
-def match(payments: pl.DataFrame, postings: pl.DataFrame, zone: str) -> Books:
+def match(
+    payments: pl.DataFrame, postings: pl.DataFrame, zone: str, heirs: pl.DataFrame | None = None
+) -> Books:
     """Keys in order: 1 guid, 2 processor reference (+ amount), 3 account, invoice, amount and date +-1.
+
+    `heirs` (item, heir_key) names the invoices that stand in for a payment's own: those that replaced it.
 
     A posting that names a guid is claimed by that guid or by nobody; a posting of another origin than
     IC is claimed by guid alone. No posting is claimed twice, and no weaker key overrules a stronger one.
@@ -41,7 +45,9 @@ def match(payments: pl.DataFrame, postings: pl.DataFrame, zone: str) -> Books:
     pool = without(payments.select("item", *_PAYMENT_KEYS), "item", first["item"], shared)
     doubtful_items: list[pl.Series] = [shared]
     doubtful_rows: list[pl.Series] = []
-    for rule, sides, on in _WEAKER if free.height else ():
+    heirs = pl.DataFrame(schema={"item": pl.UInt32, "heir_key": pl.String}) if heirs is None else heirs
+    levels = (*_WEAKER, ("key3", _by_heir(heirs), _ACCOUNT)) if heirs.height else _WEAKER
+    for rule, sides, on in levels if free.height else ():
         left, right = sides(pool, free, zone)
         paired = pair_once(left.select("item", *on), right.select("row", *on), on)
         agreed = _agreeing(paired.pairs, pool, free)
@@ -57,7 +63,9 @@ def match(payments: pl.DataFrame, postings: pl.DataFrame, zone: str) -> Books:
     loose = without(loose, "row", credits["row"], *doubtful_rows)
     shared_keys = payments.join(shared.to_frame("item"), on="item", how="semi").select("guid_key")
     unclaimed = loose.join(shared_keys, on="guid_key", how="anti")
-    return Books(_summary(claims, credits, payments), claims, pl.concat(doubtful_items).unique(), unclaimed)
+    return Books(
+        _summary(claims, credits, payments, heirs), claims, pl.concat(doubtful_items).unique(), unclaimed
+    )
 
 
 def _by_reference(pool: pl.DataFrame, free: pl.DataFrame, _zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -75,14 +83,25 @@ def _by_account(pool: pl.DataFrame, free: pl.DataFrame, zone: str) -> tuple[pl.D
     return left, right
 
 
+def _by_heir(heirs: pl.DataFrame) -> _Sides:
+    """By account, with the invoices that replaced the payment's own in its place."""
+
+    def sides(pool: pl.DataFrame, free: pl.DataFrame, zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        left, right = _by_account(pool.join(heirs, on="item", how="semi"), free, zone)
+        return left.drop("invoice").join(heirs.rename({"heir_key": "invoice"}), on="item"), right
+
+    return sides
+
+
 _PAYMENT_KEYS = ("ref_key", "expected", "accepted", "account_number", "invoice_number", "local_date")
 _Sides = Callable[[pl.DataFrame, pl.DataFrame, str], tuple[pl.DataFrame, pl.DataFrame]]
+_ACCOUNT = ["account", "invoice", "amount", "day"]
 # Levels below the guid: rule, the two sides, key columns.
 _WEAKER: tuple[tuple[str, _Sides, list[str]], ...] = (
     ("key2", _by_reference, ["ref_key", "amount"]),
     # Same reference, other amount: the same payment, wrongly posted, if both sides show it once.
     ("key2", _by_reference, ["ref_key"]),
-    ("key3", _by_account, ["account", "invoice", "amount", "day"]),
+    ("key3", _by_account, _ACCOUNT),
 )
 
 
@@ -117,7 +136,9 @@ def _attach_others(rows: pl.DataFrame, payments: pl.DataFrame, credits: pl.DataF
     return others.join(best, on="row").with_columns(rule=pl.lit(None, pl.String))
 
 
-def _summary(claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame) -> pl.DataFrame:
+def _summary(
+    claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame, heirs: pl.DataFrame
+) -> pl.DataFrame:
     """Per item: counts and sums of what IMT booked, and whether a live posting names another account."""
     suspense_ids = credits.filter(pl.col("kind") == "SUSPENSE")["posting_id"].implode()
     posted = pl.col("status") == "POSTED"
@@ -152,13 +173,16 @@ def _summary(claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame
             match_rule=pl.col("rule").min(),
         )
     )
-    wrong = _wrong_reference(claims, credits, payments)
+    wrong = _wrong_reference(claims, credits, payments, heirs)
     return per_item.with_columns(wrong_reference=pl.col("item").is_in(wrong.implode()))
 
 
-def _wrong_reference(claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame) -> pl.Series:
+def _wrong_reference(
+    claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame, heirs: pl.DataFrame
+) -> pl.Series:
     """Items with a live PAYMENT posting to another account or invoice. A posting taken back does not
-    count, nor does a wrong one beside a right one once something was reversed: that is a correction."""
+    count, nor does a wrong one beside a right one once something was reversed: that is a correction.
+    An invoice that replaced the payment's own is right."""
     named = payments.select("item", ic_account="account_number", ic_invoice="invoice_number")
     paid = credits.filter(pl.col("kind") == "PAYMENT")
     both = paid.select("item", "posting_id", "account_number", "invoice_number").join(named, on="item")
@@ -171,8 +195,11 @@ def _wrong_reference(claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.D
     live = suspects.filter(~pl.col("posting_id").is_in(taken_back))
     account = (reference_key("account_number") != reference_key("ic_account")).fill_null(False)
     invoice = (reference_key("invoice_number") != reference_key("ic_invoice")).fill_null(False)
+    live = live.with_columns(heir_key=reference_key("invoice_number")).join(
+        heirs.with_columns(is_heir=True), on=["item", "heir_key"], how="left"
+    )
     judged = (
-        live.with_columns(wrong=account | invoice)
+        live.with_columns(wrong=account | (invoice & ~pl.col("is_heir").fill_null(False)))
         .group_by("item")
         .agg(any_wrong=pl.col("wrong").any(), any_right=(~pl.col("wrong")).any())
     )

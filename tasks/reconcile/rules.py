@@ -6,7 +6,7 @@ import difflib
 import string
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -21,9 +21,10 @@ from tasks.nearest import unknown_keys
 
 # What a sentence may speak of; each class fills those that it knows, the others print as "-".
 FACTS = (
-    "account", "amount", "batch", "batch_total", "count", "date", "detail", "due", "exclusion", "ic_status",
-    "imt_status", "invoice", "item_count", "net", "payment_amount", "posted_account", "posted_invoice",
-    "return_code", "subject", "tender",
+    "account", "action", "amount", "batch", "batch_total", "count", "date", "detail", "due", "exclusion", "file",
+    "held", "ic_status", "imt_status", "invoice", "item_count", "line", "message", "net", "payment_amount",
+    "posted_account", "posted_invoice", "record_type", "return_code", "since", "subject", "successor", "tender",
+    "what",
 )  # fmt: skip
 
 
@@ -43,6 +44,7 @@ class Code(Section):
     grace_hours: float = Field(0, ge=0)
     grace_banking_days: int = Field(0, ge=0)
     grace_by_tender: dict[str, int] = {}
+    grace_by_state: dict[str, float] = {}  # hours, where states of one class wait differently
 
     @field_validator("sentence")
     @classmethod
@@ -104,6 +106,20 @@ class Rules(Section):
         """Banking days of grace by tender; `default` for a tender without a line of its own."""
         rule = self.codes[code]
         return {"default": rule.grace_banking_days, **rule.grace_by_tender}
+
+    def due_at(self, code: str, since: str) -> pl.Expr:
+        """When a row known since `since` falls due: the class's hours, or those of the row's `state`."""
+        rule = self.codes[code]
+        hours = pl.lit(rule.grace_hours)
+        if rule.grace_by_state:
+            own = {state: float(value) for state, value in rule.grace_by_state.items()}
+            hours = pl.col("state").replace_strict(own, default=rule.grace_hours, return_dtype=pl.Float64)
+        return pl.col(since) + pl.duration(seconds=hours * 3600)
+
+
+def overdue(due: str, since: str, as_of: datetime) -> pl.Expr:
+    """Is a row past its due time? Exactly at it, not yet; without any grace, from the first moment."""
+    return (pl.col(due) < pl.lit(as_of, pl.Datetime("us", "UTC"))) | (pl.col(due) <= pl.col(since))
 
 
 def tender_days(grace: dict[str, int]) -> pl.Expr:

@@ -24,12 +24,18 @@ def unidentified(
     and the row's first sight; the payments feed must be complete over that, less one window at the end."""
     grace = tender_days(rules.tender_grace("B10"))
     first_day = calendar.subtract(pl.col("settled_date"), grace)
+    # No row number: it would name another row as soon as the feed grows.
+    nameless = pl.concat_str(
+        "settled_batch_id",
+        "invoice_number",
+        pl.col("settled_amount").cast(pl.String),
+        separator="/",
+        ignore_nulls=True,
+    )
     rows = deposits.unclaimed.with_columns(
         seen_from=day_start(first_day, rules.zone),
         seen_to=_seen_to("settled_date", "first_seen_at", rules, "payments"),
-        subject=pl.coalesce(
-            "payment_guid", "processor_reference", pl.concat_str("settled_batch_id", "row", separator="/")
-        ),
+        subject=pl.coalesce("payment_guid", "processor_reference", nameless),
         amount="settled_amount",
         occurred_at=day_start(pl.col("settled_date"), rules.zone),
         due_at=pl.lit(None, TIME),

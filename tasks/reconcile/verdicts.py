@@ -1,8 +1,8 @@
 """The verdict on each payment: what should stand in the books, which break it is, in which state it ends.
 
 Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), fee and amount (B06, B05),
-missing (B01). One of these at most; besides it a payment may be unsettled (B10) or have an unposted or
-duplicate return (B16, B20).
+missing (B01). One of these at most; besides it a payment may be unsettled (B10), have an unposted or
+duplicate return (B16, B20), or be misdirected: made for an invoice that was dead by then (B30).
 """
 
 from __future__ import annotations
@@ -43,17 +43,20 @@ def judge(
     """Adds the verdict columns to `work` (payments with what was claimed for them)."""
     # Rows that nothing touched have nulls from the joins: zero money, zero rows.
     work = work.with_columns(
-        *(pl.col(name).fill_null(ZERO) for name in _SUMS), *(pl.col(name).fill_null(0) for name in _COUNTS)
+        *(pl.col(name).fill_null(ZERO) for name in _SUMS),
+        *(pl.col(name).fill_null(0) for name in _COUNTS),
+        pl.col("was_dead", "moved").fill_null(False),
     )
     work = with_books(work, rules)
     work = with_dues(work, coverage, rules, calendar, as_of)
     work = work.with_columns(posting_code=_posting_code(rules))
-    work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed())
+    work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed(), misdirected=_misdirected())
     code_columns = [
         pl.col("posting_code"),
         pl.when("unsettled").then(pl.lit("B10")),
         pl.when("unreversed").then(pl.lit("B16")),
         pl.when("returned_twice").then(pl.lit("B20")),
+        pl.when("misdirected").then(pl.lit("B30")),
     ]
     codes = pl.concat_str(code_columns, separator=",", ignore_nulls=True)
     work = work.with_columns(break_codes=pl.when(~pl.col("ambiguous") & (codes != "")).then(codes))
@@ -100,6 +103,16 @@ def _unreversed() -> pl.Expr:
     """A return of money that still stands in the books. What was never posted cannot be reversed (B01)."""
     open_ = (pl.col("n_returns") > 0) & ~pl.col("return_reversed") & (pl.col("n_posted") > 0)
     return open_ & pl.col("reversal_overdue") & pl.col("reversal_proven") & ~pl.col("ambiguous")
+
+
+def _misdirected() -> pl.Expr:
+    """For an invoice that was dead when it was paid, and neither on its successor nor in suspense. Money
+    that went back to the payer needs no new place."""
+    waits = (pl.col("n_suspense") > pl.col("n_reversed_suspense")) & (
+        pl.col("n_paid") <= pl.col("n_reversed_paid")
+    )
+    ours = pl.col("accepted") & ~pl.col("is_refund") & ~pl.col("ambiguous")
+    return ours & pl.col("was_dead") & ~pl.col("moved") & ~waits & (pl.col("back") < pl.col("expected"))
 
 
 def _state(rules: Rules, as_of: datetime) -> pl.Expr:

@@ -14,15 +14,18 @@ _TITLES = {
     "payment": "InvoiceCloud: payment", "postings": "IMT: posting", "posting": "IMT: posting",
     "settlement": "InvoiceCloud: settled item", "return": "InvoiceCloud: ACH return", "returns": "InvoiceCloud: ACH return",
     "batch": "InvoiceCloud: batch as stated", "detail": "InvoiceCloud: batch as itemised", "feed": "Feed", "poll": "Poll",
+    "invoice": "IMT: invoice", "record": "Sent to InvoiceCloud", "records": "Sent to InvoiceCloud",
+    "held": "Held back", "look": "InvoiceCloud: as it shows it", "file": "File sent to InvoiceCloud",
+    "guards": "Guard", "images": "Bill image",
 }  # fmt: skip
 # What the other side would show, where the break is that it has nothing.
 _ABSENT = {
     "B01": ("IMT: posting", "none"), "B02": ("InvoiceCloud: payment", "in no payment report"),
     "B10": ("InvoiceCloud: settled item", "in no settled batch"), "B11": ("InvoiceCloud: payment", "in no payment report"),
     "B16": ("IMT: reversal", "none"), "B18": ("InvoiceCloud: payment", "none with this id"),
-    "B42": ("IMT: record of its own", "none"),
+    "B25": ("InvoiceCloud: invoice", "in no accepted file"), "B42": ("IMT: record of its own", "none"),
 }  # fmt: skip
-_MONEY = ("amount", "_fee", "_total", "found")
+_MONEY = ("amount", "_fee", "_total", "found", "_due")
 _COMPARED = {
     "account_number": "account_number",
     "invoice_number": "invoice_number",

@@ -12,10 +12,18 @@ import polars as pl
 from checks.contracts import FEEDS
 from checks.control import OutOfBalance, Total, must_balance, total
 from tasks.errors import ControlTotalError
-from tasks.reconcile import ACH_REJECTS, HISTORY, PAYMENTS, POLLS, POSTINGS, SETTLEMENTS, Inputs, Outcome
-from tasks.reconcile.model import TIME, Schema
+from tasks.reconcile import HISTORY, POLLS, Inputs, Outcome
+from tasks.reconcile.model import SCHEMAS, TIME, Schema
 from tasks.staging.query import frame
 from tasks.staging.schema import RECON_RUNS
+
+# Where each frame of Inputs lies (polls apart).
+_TABLES = {
+    "payments": "feed.payments", "settlements": "feed.settlements", "ach_rejects": "feed.ach_rejects",
+    "postings": "imt.postings", "invoices": "imt.invoices", "open_at_ic": "imt.open_at_ic",
+    "records": "(SELECT r.*, f.state AS file_state FROM outbox.records r LEFT JOIN outbox.files f USING (file_id))",
+    **{name: f"outbox.{name}" for name in ("files", "looks", "images", "guards", "held")},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,13 +37,8 @@ class Held:
 
 def read(connection: duckdb.DuckDBPyConnection) -> Held:
     """Reads everything that one run needs, in one go, under the caller's lock."""
-    inputs = Inputs(
-        payments=_select(connection, "feed.payments", PAYMENTS),
-        settlements=_select(connection, "feed.settlements", SETTLEMENTS),
-        ach_rejects=_select(connection, "feed.ach_rejects", ACH_REJECTS),
-        postings=_select(connection, "imt.postings", POSTINGS),
-        polls=_polls(connection),
-    )
+    frames = {name: _select(connection, table, SCHEMAS[name]) for name, table in _TABLES.items()}
+    inputs = Inputs(**frames, polls=_polls(connection))
     return Held(inputs, _select(connection, "recon.breaks", HISTORY), last_run(connection))
 
 

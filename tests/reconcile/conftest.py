@@ -9,18 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.reconcile import (
-    ACH_REJECTS,
-    PAYMENTS,
-    POLLS,
-    POSTINGS,
-    SETTLEMENTS,
-    BankingCalendar,
-    Inputs,
-    Outcome,
-    load_rules,
-    reconcile,
-)
+from tasks.reconcile import BankingCalendar, Inputs, Outcome, load_rules, reconcile
+from tasks.reconcile.model import SCHEMAS
 
 ZONE = "America/Chicago"
 FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
@@ -44,10 +34,9 @@ class World:
     def __init__(self, as_of: datetime | None = None, **rules: Any) -> None:
         self.as_of = as_of or utc(30, 23)
         self.rules = load_rules({"zone": ZONE, **rules})
-        self.rows: dict[str, list[dict[str, Any]]] = {
-            name: [] for name in ("payments", "settlements", "ach_rejects", "postings", "polls")
-        }
+        self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
         self.polled = True
+        self.sends = True
 
     def payment(self, n: int = 1, amount: str = "100.00", at: datetime | None = None, **more: Any) -> str:
         at = at or utc(5)
@@ -92,6 +81,37 @@ class World:
         row = {"feed": feed, "window_from": start, "window_to": end, "requested_at": at, "finished_at": at}
         self.rows["polls"].append(row | {"status": status} | more)
 
+    def invoice(
+        self, number: str = "INV-1", status: str = "OPEN", at: datetime | None = None, **more: Any
+    ) -> str:
+        """An invoice as IMT has it since `at`, told ten minutes later."""
+        at = at or utc(5)
+        row = {"invoice_number": number, "account_number": "0012345678", "status": status, "changed_at": at}
+        row |= {"told_at": at + timedelta(minutes=10), "still_in_imt": True, "balance_due": "80.00"}
+        self.rows["invoices"].append(row | {"total_amount_due": "100.00"} | more)
+        return number
+
+    def record(
+        self, number: str = "INV-1", kind: str = "A", at: datetime | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """A record of a file of its own, composed at `at`, accepted five minutes later."""
+        at, n = at or utc(5, 16), len(self.rows["records"]) + 1
+        money = ("100.00", "80.00") if kind == "A" else ("0.00", "0.00")
+        row = {"file_id": f"F{n}", "line_no": 2, "record_type": kind, "invoice_number": number}
+        row |= {"account_number": "0012345678", "total_amount_due": money[0], "balance_due": money[1]}
+        row |= {"state": "accepted", "file_state": "accepted", "occurred_at": at, "composed_at": at}
+        row |= {"settled_at": at + timedelta(minutes=5)}
+        self.rows["records"].append(row | more)
+        return row | more
+
+    def look(self, number: str = "INV-1", at: datetime | None = None, **more: Any) -> None:
+        row = {"look_id": f"L{len(self.rows['looks']) + 1}", "invoice_number": number, "at": at or utc(6)}
+        self.rows["looks"].append(row | {"found": True, "balance_due": "80.00"} | more)
+
+    def add(self, table: str, **row: Any) -> None:
+        """A row of files, images, guards, held or open_at_ic."""
+        self.rows[table].append(row)
+
     def chain(self, n: int = 1, amount: str = "100.00", **more: Any) -> str:
         """A payment that is posted and settled as it should be."""
         self.payment(n, amount, **more)
@@ -104,15 +124,11 @@ class World:
             for feed in FEEDS:
                 windowed = feed not in ("autopay", "paperless")
                 self.poll(feed, utc(1, 5, month=8) if windowed else None, self.as_of if windowed else None)
-        schemas = {
-            "payments": PAYMENTS,
-            "settlements": SETTLEMENTS,
-            "ach_rejects": ACH_REJECTS,
-            "postings": POSTINGS,
-            "polls": POLLS,
-        }
-        frames = {name: _frame(self.rows[name], schema) for name, schema in schemas.items()}
+        frames = {name: _frame(self.rows[name], schema) for name, schema in SCHEMAS.items()}
         frames["settlements"] = _with_batch_totals(frames["settlements"])
+        if self.sends and frames["files"].is_empty():
+            first = {"file_id": "F0", "state": "accepted", "composed_at": utc(1)}
+            frames["files"] = _frame([first], SCHEMAS["files"])
         return Inputs(**frames)
 
     def run(self) -> Outcome:
@@ -121,6 +137,11 @@ class World:
     def found(self) -> list[tuple[str, str, Decimal]]:
         """code, subject and amount of every break."""
         return self.run().breaks.select("code", "subject", "amount").rows()
+
+    def told(self, code: str) -> str:
+        """The sentence of the only break of a class."""
+        sentence: str = self.run().breaks.filter(pl.col("code") == code)["sentence"].item()
+        return sentence
 
     def item(self, n: int = 1) -> dict[str, Any]:
         return self.run().items.row(by_predicate=pl.col("payment_guid") == guid(n), named=True)

@@ -25,7 +25,7 @@ from tasks.reconcile import (
     postings,
     reconcile,
 )
-from tasks.reconcile.model import PAYMENTS
+from tasks.reconcile.model import PAYMENTS, SCHEMAS
 
 AMOUNTS = ["100.00", "100.01", "102.50", "0.01"]
 _payment = st.fixed_dictionaries(
@@ -82,19 +82,53 @@ _poll = st.tuples(
     st.integers(16, 30),
     st.sampled_from(["ok", "ok", "suspect", "failed"]),
 )
+_number = st.sampled_from(["INV-1", "inv-2", "INV\u20132", "007"])
+_invoice = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["OPEN", "PAID", "SUPERSEDED", "SUPERSEDED", "CANCELLED"]),
+        "successor": st.sampled_from([None, "INV-1", "inv-2", "INV-9"]),
+        "day": st.integers(1, 30),
+    }
+)
+_record = st.fixed_dictionaries(
+    {
+        "number": _number,
+        "kind": st.sampled_from(["A", "A", "R", "D"]),
+        "state": st.sampled_from(["accepted", "accepted", "rejected", "in_file", "refused", "resent"]),
+        "day": st.integers(1, 30),
+    }
+)
+_look = st.fixed_dictionaries(
+    {"number": _number, "found": st.sampled_from([True, False, None]), "day": st.integers(1, 30)}
+)
+_image = st.fixed_dictionaries(
+    {
+        "invoice_number": _number,
+        "state": st.sampled_from(["sent", "missing", "bad_name", "orphan"]),
+        "day": st.integers(1, 30),
+    }
+)
+_bills = st.tuples(
+    st.dictionaries(_number, _invoice, max_size=4),
+    st.lists(_record, max_size=6),
+    st.lists(_look, max_size=3),
+    st.lists(_image, max_size=3),
+)
 _rows = st.tuples(
     st.lists(_payment, max_size=5),
     st.lists(_posting, max_size=7),
     st.lists(_settled, max_size=5),
     st.lists(_returned, max_size=3),
     st.lists(_poll, max_size=5),
+    _bills,
 )
 SETTINGS = settings(derandomize=True, max_examples=30, deadline=None)
 
 
 def build(world: Any, moment: Any, rows: Any) -> Any:
     w = world(as_of=moment(30, 23))
-    payments, posted, settled, returned, polls = rows
+    payments, posted, settled, returned, polls, bills = rows
+    bill(w, moment, bills)
     for row in payments:
         w.payment(**{k: v for k, v in row.items() if k != "day"}, at=moment(row["day"]))
     for drawn in posted:
@@ -114,6 +148,31 @@ def build(world: Any, moment: Any, rows: Any) -> Any:
     for feed, start, end, status in polls:
         w.poll(feed, moment(start), moment(end), status)
     return w
+
+
+def bill(w: Any, moment: Any, bills: Any) -> None:
+    invoices, records, looks, images = bills
+    for number, row in invoices.items():
+        gone = row["successor"] if row["status"] == "SUPERSEDED" else None
+        w.invoice(number, row["status"], moment(row["day"]), successor=gone)
+    for n, row in enumerate(records):
+        w.record(
+            row["number"], row["kind"], moment(row["day"]), state=row["state"], file_id=f"F{n % 2}", line_no=n
+        )
+    for row in looks:
+        w.look(row["number"], moment(row["day"]), found=row["found"])
+    for n, drawn in enumerate(images):
+        row = dict(drawn)
+        at = moment(row.pop("day"))
+        w.add(
+            "images",
+            **row,
+            image_id=f"I{n}",
+            image_name="x.pdf",
+            first_seen_at=at,
+            last_seen_at=at,
+            sent_at=at,
+        )
 
 
 @SETTINGS
@@ -136,7 +195,8 @@ def test_every_payment_in_one_state_and_sums_kept(rows: Any, world: Any, moment:
         "code"
     )
     of_items = of_items.drop_nulls("code").unique()
-    told = breaks.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B08", "B09", "B10", "B16"]))
+    of_payments = ["B01", "B03", "B05", "B06", "B08", "B09", "B10", "B16", "B30"]
+    told = breaks.filter(pl.col("code").is_in(of_payments))
     expected = of_items.filter(pl.col("code") != "B20")
     assert sorted(told.select("code", "subject").rows()) == sorted(expected.rows())
     one_side = of_items.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B08", "B09"]))
@@ -191,10 +251,18 @@ def test_order_of_rows_does_not_matter_and_twice_is_once(
     assert second.items.select(key).sort(key).equals(first.items.select(key).sort(key))
 
 
-@pytest.mark.parametrize("absent", ["payments", "settlements", "ach_rejects", "postings", "polls"])
-def test_any_frame_may_be_empty(world: Any, absent: str) -> None:
+@pytest.mark.parametrize("absent", SCHEMAS)
+def test_any_frame_may_be_empty(world: Any, moment: Any, absent: str) -> None:
     w = world()
     w.chain(tender="EFT")
+    w.invoice("INV-1", "SUPERSEDED", moment(4), successor="INV-2")
+    w.record()
+    w.look()
+    w.add("images", image_id="I", state="missing", first_seen_at=moment(4), last_seen_at=moment(4))
+    w.add("guards", guard="share", record_type="D", found_at=moment(4), sentence="S.")
+    w.add("held", event_id="E", invoice_number="INV-2", reason="r", held_at=moment(4))
+    w.add("files", file_id="F", state="refused")
+    w.add("open_at_ic", invoice_number="INV-1", balance_due="1.00")
     w.returned()
     w.settled(3, payment_guid=None, processor_reference="CS1")
     inputs = replace(w.inputs(), **{absent: pl.DataFrame()})
@@ -205,7 +273,7 @@ def test_any_frame_may_be_empty(world: Any, absent: str) -> None:
     assert outcome.items.height == (0 if absent == "payments" else 1)
 
 
-def test_constant_columns_are_columns_like_any_other(world: Any) -> None:
+def test_constant_columns_are_columns_like_any_other(world: Any, moment: Any) -> None:
     """Polars keeps a literal column as one value; comparisons with it must still give a row each."""
     w = world()
     for n in (1, 2, 3):
@@ -215,17 +283,38 @@ def test_constant_columns_are_columns_like_any_other(world: Any) -> None:
         w.posting(n + 5)
         w.settled(n + 5)
         w.settled(0, payment_guid=None, processor_reference="CS1")
+        w.chain(n + 20)
+        w.invoice(f"INV-{n + 20}", "CANCELLED", moment(4))
+        w.record(f"INV-{n + 20}", at=moment(1))
+        w.invoice(f"INV-{n + 8}", at=moment(4))
+        w.record(f"INV-{n + 12}", state="rejected")
+        w.add("images", image_id=f"I{n}", state="bad_name", first_seen_at=moment(4), last_seen_at=moment(4))
+        w.add("guards", guard="share", record_type="D", found_at=moment(4), sentence="S.")
+        w.add("files", file_id=f"F{n}", state="refused")
     inputs = w.inputs()
     constant = Inputs(**{name: _with_literals(frame) for name, frame in vars(inputs).items()})
     first, second = (reconcile(data, w.rules, w.as_of, w.calendar) for data in (inputs, constant))
     assert second.items.equals(first.items)
     assert second.breaks.equals(first.breaks)
-    assert second.breaks["code"].unique().sort().to_list() == ["B01", "B02", "B11", "B42"]
+    assert second.breaks["code"].unique().sort().to_list() == [
+        "B01", "B02", "B11", "B25", "B26", "B28", "B29", "B30", "B31", "B42",
+    ]  # fmt: skip
 
 
 def _with_literals(frame: pl.DataFrame) -> pl.DataFrame:
     same = [name for name in frame.columns if frame[name].n_unique() == 1]
     return frame.with_columns(pl.lit(frame[name][0], frame.schema[name]).alias(name) for name in same)
+
+
+def test_five_frames_do_as_before(world: Any, moment: Any) -> None:
+    """Without the invoice side there are no breaks of it, and nothing else changes."""
+    w = world()
+    w.chain()
+    w.payment(2)
+    five = {name: getattr(w.inputs(), name) for name in list(SCHEMAS)[:5]}
+    first, second = reconcile(Inputs(**five), w.rules, w.as_of, w.calendar), w.run()
+    assert first.items.equals(second.items)
+    assert first.breaks.equals(second.breaks)
 
 
 def test_no_rows_at_all() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.carrier import Carrier, generate
+from sandbox.carrier.plants import SENT_ONLY
 from tasks.loading import load_file
 from tasks.pull import plan, pull_window
 from tasks.reconciling import run_reconcile
@@ -76,7 +77,9 @@ def shared_day(folder: Callable[[str], Path]) -> Day:
 
 def business_day(root: Path) -> Day:
     """Generates, serves and pulls; staging of both moments is kept."""
-    carrier = generate(7, 240, 30, CLOSE, root / "carrier", payments=600)
+    carrier = generate(
+        7, 240, 30, CLOSE, root / "carrier", payments=600, plant=dict.fromkeys(SENT_ONLY, 0)
+    )  # nothing is sent on this day
     _plant_canaries(carrier)
     work = root / "work"
     work.mkdir()
