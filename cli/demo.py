@@ -1,6 +1,7 @@
 """The demo: a made-up carrier, two moments of its life, and the answer sheet at the end.
 
-Evening one (three days before the close): all feeds are pulled, a few rows are spoilt on the wire.
+Evening one (three days before the close): all feeds are pulled, a few rows are spoilt on the wire; all open
+bills and their images go out. In between invoices are reissued and cancelled, and one upload's answer is lost.
 The close: a feed is down, another one lies, the rest is pulled again; what was planted must be found.
 Sandbox, SOAP, DuckDB and Prefect are the real parts; only time is given by hand.
 """
@@ -27,8 +28,10 @@ from sandbox.carrier import Carrier, generate
 from tasks.settings import load_settings
 
 CLOSE = datetime(2026, 10, 30, 23, 0, tzinfo=UTC)
+EVENING = CLOSE - timedelta(days=3)
 FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
-_KEY_VARIABLE = "ICFLOWS_DEMO_KEY"
+_KEY_VARIABLE, _SFTP_VARIABLE = "ICFLOWS_DEMO_KEY", "ICFLOWS_DEMO_SFTP_PASSWORD"
+_ALL_IMAGES = 1_000_000
 # What the close does to the feeds: AutoPay is down, paperless lies; both are late by then.
 _FAULTS = {"B36": ["autopay", "paperless"], "B37": ["paperless"]}
 
@@ -41,6 +44,7 @@ class Day:
     settings_file: Path
     pulls: list[dict[str, Any]] = field(default_factory=list)
     loads: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
     reconciled: dict[str, Any] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
 
@@ -54,12 +58,15 @@ def play(folder: Path, accounts: int, days: int, seed: int, as_json: bool) -> in
         return WRONG
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.environ[_KEY_VARIABLE] = "sandbox-key"
+    os.environ[_KEY_VARIABLE], os.environ[_SFTP_VARIABLE] = "sandbox-key", "sandbox-password"
     with ExitStack() as stack:
         carrier = _prepare(stack, folder, accounts, days, seed)
-        sandbox = stack.enter_context(Sandbox(carrier.folder, now=CLOSE, state=folder / "sandbox"))
+        sandbox = stack.enter_context(
+            Sandbox(carrier.folder, now=CLOSE, state=folder / "sandbox", empty=True)
+        )
         day = Day(folder, _write_settings(folder, sandbox, days))
-        _evening(day, carrier, sandbox, CLOSE - timedelta(days=3))
+        _evening(day, carrier, sandbox, EVENING)
+        _between(day, carrier, sandbox)
         _close(day, carrier, sandbox)
         hooks = sandbox.hooks()
     answers = compare_answers(load_settings(day.settings_file), carrier.truth())
@@ -77,7 +84,9 @@ def _prepare(stack: ExitStack, folder: Path, accounts: int, days: int, seed: int
     from ops.up import server
 
     with ThreadPoolExecutor(1) as beside:
-        making = beside.submit(generate, seed, accounts, days, CLOSE, folder / "carrier", feed_faults=_FAULTS)
+        making = beside.submit(
+            generate, seed, accounts, days, CLOSE, folder / "carrier", feed_faults=_FAULTS, images=_ALL_IMAGES
+        )
         with step(f"a carrier of {accounts:,} accounts and {days} days, and a Prefect server, are made"):
             url = stack.enter_context(server(home=folder / "prefect"))
             carrier = making.result()
@@ -101,6 +110,16 @@ web_service_key = "env:{_KEY_VARIABLE}"
 base_url = "{sandbox.url}"
 time_zone = "America/Chicago"
 invoice_format_guid = "99999999-8888-7777-6666-555555555555"
+
+[billers.acme.outbound]
+images = "from-imt/images"
+
+[billers.acme.sftp]
+host = "{sandbox.host}"
+port = {sandbox.sftp_port}
+username = "sandbox"
+password = "env:{_SFTP_VARIABLE}"
+host_key = "{sandbox.host_key_line}"
 
 [billers.acme.transport]
 retry_seconds = 0.2
@@ -132,7 +151,23 @@ def _evening(day: Day, carrier: Carrier, sandbox: Sandbox, moment: datetime) -> 
     )
     for feed in FEEDS:
         _pull(day, feed, moment)
+    _publish(day, sandbox, moment, "all open bills, as the first file")
     _reconcile(day, moment)
+
+
+def _between(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
+    """Hours of sending: an upload whose answer is lost, reissues of both kinds, recalls that are looked at."""
+    hour, lost = timedelta(hours=1), EVENING + timedelta(hours=12)
+    sandbox.clock(lost)
+    _load(day, carrier, lost, ("invoices",))
+    sandbox.fault("close_no_reply", operation="UploadInvoice")
+    _publish(day, sandbox, lost, "taken, but the answer is lost")
+    _publish(day, sandbox, lost + hour, "InvoiceCloud is asked about each invoice")
+    early = CLOSE - 3 * hour
+    sandbox.clock(early)
+    _load(day, carrier, early, ("invoices",))
+    _publish(day, sandbox, early, "reissued: R where the old bill still exists, D where not")
+    _publish(day, sandbox, early + hour, "were the recalls obeyed?")
 
 
 def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
@@ -143,6 +178,7 @@ def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
     sandbox.fault("empty", operation="BillerPaperlessCustomerReportDataSet")
     for feed in FEEDS:
         _pull(day, feed, CLOSE)
+    _publish(day, sandbox, CLOSE, "a wrong recall stops the run")
     _reconcile(day, CLOSE)
     with _quiet(f"{CLOSE:%d %b} snapshot and report"):
         day.published = load_flow("publish_snapshot", "publish_snapshot")(
@@ -150,10 +186,13 @@ def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
         )
 
 
-def _load(day: Day, carrier: Carrier, moment: datetime) -> None:
-    folder = day.folder / "from-imt" / f"{moment:%Y%m%d}"
+def _load(
+    day: Day, carrier: Carrier, moment: datetime, kinds: tuple[str, ...] = ("postings", "invoices")
+) -> None:
+    folder = day.folder / "from-imt" / f"{moment:%Y%m%dT%H}"
     carrier.imt_until(moment, folder)
-    for kind in ("postings", "invoices"):
+    carrier.images_until(moment, day.folder / "from-imt" / "images")
+    for kind in kinds:
         with _quiet(f"{moment:%d %b} load {kind} from IMT"):
             result = load_flow("load_file", "load_file")(
                 biller="acme", kind=kind, path=str(folder / f"imt_{kind}.csv"), as_of=moment,
@@ -175,6 +214,16 @@ def _outcome(state: Any) -> dict[str, Any]:
     """A failed pull is part of the story; what it did stands in poll.runs."""
     result = state.result(raise_on_failure=False)
     return result if isinstance(result, dict) else {"status": "failed", "error": str(result), "polls": []}
+
+
+def _publish(day: Day, sandbox: Sandbox, moment: datetime, what: str) -> None:
+    sandbox.clock(moment)
+    with _quiet(f"{moment:%d %b %H:%M} invoices out: {what}"):
+        flow = load_flow("publish_invoices", "publish_invoices")
+        state = flow(biller="acme", as_of=moment, settings_file=str(day.settings_file), return_state=True)
+    result = state.result(raise_on_failure=False)
+    found = result if isinstance(result, dict) else {"status": "blocked", "files": [], "error": str(result)}
+    day.sent.append({"at": moment, "what": what, **found})
 
 
 def _reconcile(day: Day, moment: datetime) -> None:

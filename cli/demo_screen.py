@@ -35,6 +35,7 @@ def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) 
     settings = load_settings(day.settings_file)
     console.print()
     _tables(settings)
+    _sent(day)
     _states(settings)
     _breaks(settings, answers)
     _alerts(hooks)
@@ -53,6 +54,27 @@ def _tables(settings: Settings) -> None:
     for item in found:
         for reason, count in item.reasons.items():
             console.print(f"  set aside in {item.name}: {count} × {reason}", markup=False)
+    console.print()
+
+
+def _sent(day: Day) -> None:
+    """Runs of the outbox: what each one sent, or why not."""
+    rows = []
+    for run in day.sent:
+        images = run.get("images", {}).get("sent", 0)
+        files = run["files"] or [{}]
+        rows += [
+            [run["at"], f.get("state", run["status"]), f.get("records"), f.get("records_rejected"), f.get("amount"),
+             images, run["what"]]
+            for f in files
+        ]  # fmt: skip
+    headings = ["run (UTC)", "file", "records", "refused", "balance", "images", "what"]
+    table("Invoices and bill images sent", headings, rows, right=range(2, 6))
+    for run in day.sent:
+        for line in run.get("held", []):
+            console.print(f"  {run['at']:%m-%d %H:%M} held {line['records']}: {line['reason']}", markup=False)
+        if run.get("error"):
+            console.print(f"  {run['at']:%m-%d %H:%M} {run['error']}", markup=False)
     console.print()
 
 
@@ -112,6 +134,7 @@ def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
         f"""  A made-up insurer's payments were pulled from a stand-in of InvoiceCloud
   over SOAP, checked, and compared with the insurer's books, the settlements
   and the returned debits, through a real Prefect server, at two moments.
+  Its bills and their images went out in hourly files, each of them once.
   {answers["planted"]} broken things were planted; {answers["found"]} of them are in the list above,
   and {len(answers["besides"])} that were not planted.
 """,
@@ -121,6 +144,7 @@ def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
         "report": report,
         "snapshot": snapshot,
         "query it": f'.venv/bin/python -c "import duckdb; {query}"',
+        "outbox": f".venv/bin/icflows outbox --biller acme --config {day.settings_file}",
         "breaks": f".venv/bin/icflows breaks --biller acme --config {day.settings_file}",
         "settings": day.settings_file,
         "took": f"{seconds:.0f} s",

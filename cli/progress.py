@@ -11,11 +11,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 
 from cli.show import errors, say
+from tasks.telling import listening
 
 
 @contextmanager
@@ -25,6 +27,22 @@ def counted(words: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(words)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """A bar for each kind of long work that tells how far it is. Quiet when not on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(words: str, done: int, total: int) -> None:
+            if words not in tasks:
+                tasks[words] = bars.add_task(words)
+            bars.update(tasks[words], completed=done, total=total)
+
+        with listening(show):
+            yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Commands that do work: pull, load, reconcile, snapshot, replay."""
+"""Commands that do work: pull, load, publish, reconcile, snapshot, replay."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 
 from cli.engine import run_flow
 from cli.options import AsOf, Biller, Config, Json, business_time, instant
-from cli.progress import counted
-from cli.show import OK, WRONG, emit_json, say, table
+from cli.progress import counted, told
+from cli.show import OK, WRONG, cell, emit_json, say, table
 from tasks.settings import load_settings, table_name
 
 
@@ -61,7 +61,9 @@ def _span(poll: dict[str, Any]) -> str:
 
 
 def load(
-    kind: Annotated[str, typer.Argument(help="postings or invoices.")],
+    kind: Annotated[
+        str, typer.Argument(help="postings, invoices (events), open-at-ic or spectrum-invoices.")
+    ],
     file: Annotated[Path, typer.Argument(help="CSV or Parquet from IMT.")],
     biller: Annotated[
         str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
@@ -115,6 +117,49 @@ def reconcile(biller: Biller, as_of: AsOf = None, config: Config = None, as_json
     return OK
 
 
+def publish(biller: Biller, as_of: AsOf = None, config: Config = None, as_json: Json = False) -> int:
+    """Send invoices and bill images that wait, each once; ask about uploads that had no answer."""
+    settings = load_settings(config)
+    settings.biller(biller)
+    with told():
+        result = run_flow(
+            "publish_invoices", "publish_invoices", biller=biller, as_of=business_time(as_of),
+            settings_file=str(settings.file),
+        )  # fmt: skip
+    if as_json:
+        emit_json(result)
+    else:
+        _show_publish(result)
+    return OK if result["status"] in ("sent", "nothing") else WRONG
+
+
+def _show_publish(result: dict[str, Any]) -> None:
+    headings = ["file", "state", "records", "refused", "amount", "receipt", "reason"]
+    rows = [
+        [
+            f["file_id"],
+            f["state"],
+            f["records"],
+            f["records_rejected"],
+            f["amount"],
+            f["receipt_id"],
+            f["reason"],
+        ]
+        for f in result["files"]
+    ]
+    if rows:
+        table(f"Files of {result['biller']}", headings, rows, right=(2, 3, 4))
+    for line in result["held"]:
+        say(f"  held {line['records']}: {line['reason']}")
+    for state, count in result["images"].items():
+        say(f"  bill images {state}: {count}")
+    if result["recalls_not_obeyed"]:
+        say(f"  recalled and still payable at InvoiceCloud: {result['recalls_not_obeyed']} (B28)")
+    for line in result["troubles"]:
+        say(f"  {line}")
+    say(f"{result['status']}: {result['records']} records over {cell(result['amount'])} USD accepted")
+
+
 def snapshot(biller: Biller, as_of: AsOf = None, config: Config = None, as_json: Json = False) -> int:
     """Publish a read-only DuckDB snapshot and the report."""
     settings = load_settings(config)
@@ -155,5 +200,5 @@ def replay(biller: Biller, as_of: AsOf = None, config: Config = None, as_json: J
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (pull, load, reconcile, snapshot, replay):
+    for command in (pull, load, publish, reconcile, snapshot, replay):
         app.command()(command)

@@ -24,6 +24,13 @@ EVENTS: dict[Kind, str] = {
     "feed_late": "icflows.feed.late",
     "break_high": "icflows.break.high",
     "run_crashed": "icflows.run.crashed",
+    "invoices_blocked": "icflows.invoices.trouble",
+    "upload_failed": "icflows.invoices.trouble",
+    "upload_refused": "icflows.invoices.trouble",
+    "upload_unknown": "icflows.invoices.trouble",
+    "upload_undecided": "icflows.invoices.trouble",
+    "bill_images": "icflows.invoices.trouble",
+    "file_failed": "icflows.file.failed",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from flows import engine
 from flows.alerting import alert, biller_resource, business_time, clear, deliver_by_hand
 from flows.engine import flow, task
+from flows.publish_invoices import publish_invoices
 from flows.pull_feed import may_pass
 from tasks.alerts import Alert
 from tasks.loading import LoadResult
@@ -26,9 +27,13 @@ def load(settings_file: str, biller: str, kind: str, path: str, as_of: datetime)
 def load_file(
     biller: str, kind: str, path: str, as_of: datetime | None = None, settings_file: str | None = None
 ) -> dict[str, Any]:
-    """Archive, check and stage one CSV or Parquet file; rows that break the contract are set aside and told."""
+    """Archive, check and stage one CSV or Parquet file; rows that break the contract are set aside and told.
+
+    MIPS/APPS sends each invoice at once, so there the records of the file go out before this ends.
+    """
     settings, now = load_settings(settings_file), business_time(as_of)
     found = load(str(settings.file), biller, kind, path, now)
+    kind = found.kind
     resource = f"{biller_resource(biller)}.file.{kind}"
     if found.rows_quarantined:
         alert(settings, biller, now, resource, [_set_aside(found)])
@@ -38,6 +43,8 @@ def load_file(
     engine.artifact(f"load-{kind}-{biller}", [result], f"What was loaded from {found.file} for {biller}")
     engine.emit("icflows.file.loaded", resource, {"biller": biller, "kind": kind, "rows_new": found.rows_new})
     deliver_by_hand(settings, biller, now)
+    if kind == "invoice_events" and settings.biller(biller).product == "mips-apps":
+        result["published"] = publish_invoices(biller=biller, as_of=now, settings_file=str(settings.file))
     return result
 
 

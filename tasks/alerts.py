@@ -25,7 +25,11 @@ from tasks.pull import staging_of
 from tasks.settings import Settings, alert_urls
 from tasks.staging.outgoing import clear, mark_sent, raise_rows, unsent
 
-Kind = Literal["check_failed", "poll_failed", "poll_suspect", "feed_late", "break_high", "run_crashed"]
+Kind = Literal[
+    "check_failed", "poll_failed", "poll_suspect", "feed_late", "break_high", "run_crashed",
+    "invoices_blocked", "upload_failed", "upload_refused", "upload_unknown", "upload_undecided", "bill_images",
+    "file_failed",
+]  # fmt: skip
 Severity = Literal["HIGH", "MED"]
 _SEND_LOCK_SECONDS = 60
 

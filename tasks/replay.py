@@ -19,6 +19,8 @@ from checks.contracts import IMT
 from tasks.archive import Archive, Poll
 from tasks.errors import BadAnswer, IcflowsError
 from tasks.loading import stage_file
+from tasks.outbox.history import History
+from tasks.outbox.rebuild import rebuild
 from tasks.pull import archive_of, stage_poll, staging_of
 from tasks.settings import Settings
 from tasks.stage import record_failure
@@ -59,6 +61,7 @@ def replay(
         pass  # an empty archive gives an empty, valid file
     with staging.exclusively():
         carried = carry_over(staging, rebuilt)
+        rebuild(rebuilt, History(archive))
         old = _swap(staging, rebuilt, as_of)
     shutil.rmtree(folder, ignore_errors=True)
     return ReplayResult(len(notes), failed, carried, old)

@@ -20,7 +20,7 @@ VENDORS = {
     "zeep": ("tasks/invoicecloud/", "benchmarks/"),
     "xml2arrow": ("tasks/invoicecloud/",),
     "lxml": ("tasks/invoicecloud/", "sandbox/", "benchmarks/"),
-    "paramiko": ("tasks/sftp.py",),
+    "paramiko": ("tasks/sftp/",),
     "duckdb": ("tasks/staging/",),
     "apprise": ("tasks/alerts.py",),
     "prefect": ("flows/", "ops/", "tasks/settings.py"),

@@ -10,13 +10,14 @@ from typing import Any
 
 import duckdb
 
-from checks.contracts import FEEDS, IMT
+from checks.contracts import FEEDS, IMT, BifRecords
 from checks.describe import Column, columns
 from tasks.staging.query import frame
 
 _CONTRACTS = {
     **{f"feed.{name}": c for name, c in FEEDS.items()},
     **{f"imt.{name}": c for name, c in IMT.items()},
+    "outbox.records": BifRecords,
 }
 
 

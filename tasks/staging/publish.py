@@ -13,13 +13,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from checks.contracts import FEEDS, IMT
+from checks.contracts import FEEDS, IMT, BifRecords
 from checks.describe import pii_columns
 from tasks.errors import ControlTotalError, Retry
 from tasks.reconcile.model import TIME, Schema
 from tasks.staging.dictionary import comments
 from tasks.staging.query import scalar
-from tasks.staging.schema import RECON, versioned_ddl
+from tasks.staging.schema import OUTBOX, RECON, state_view, versioned_ddl
 from tasks.staging.store import STORAGE_VERSION
 
 MASK = "'***'"
@@ -34,6 +34,7 @@ _PLAIN = (
     "check.results",
     "check.alerts",
     *(f"recon.{name}" for name in RECON),
+    *(f"outbox.{name}" for name in OUTBOX if name != "records"),
 )
 
 
@@ -133,6 +134,12 @@ def _selects(masks: Masks) -> dict[str, str]:
     for name in _PLAIN:
         schema, table = name.split(".")
         selects[name] = f'SELECT * FROM staging."{schema}"."{table}"'
+    hidden = ", ".join(
+        f'CASE WHEN "{c}" IS NOT NULL THEN {MASK} END AS "{c}"' for c in pii_columns(BifRecords)
+    )
+    selects["outbox.records"] = (
+        f"SELECT {f'* REPLACE ({hidden})' if masks.on else '*'} FROM staging.outbox.records"
+    )
     return selects
 
 
@@ -156,6 +163,7 @@ def _current_rows(connection: duckdb.DuckDBPyConnection) -> None:
         for statement in versioned_ddl(schema, table, contract):
             if statement.startswith("CREATE VIEW"):
                 connection.execute(statement)
+    connection.execute(state_view())
 
 
 def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import polars as pl
 
 from checks.contracts import FEEDS, IMT, Contract
 from checks.describe import Column, columns
+from tasks.outbox.model import TABLES
 from tasks.reconcile.model import EVENTS, HISTORY, ITEMS, MONEY, TIME, TOTALS, Schema
 from tasks.staging.query import scalar
 
@@ -60,6 +63,7 @@ RECON_RUNS: Schema = {
     "opened": pl.Int64, "reopened": pl.Int64, "changed": pl.Int64, "closed": pl.Int64,
     "breaks_open": pl.Int64, "breaks_amount": MONEY,
 }  # fmt: skip
+OUTBOX = dict(TABLES)
 RECON = {"runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS}
 _QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
     reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,
@@ -90,6 +94,11 @@ def versioned_ddl(schema: str, table: str, contract: type[Contract]) -> list[str
     ]
 
 
+def state_view() -> str:
+    """CREATE statement of imt.invoices, the state of each invoice, made from its events."""
+    return Path(__file__).with_name("invoice_state.sql").read_text("utf-8")
+
+
 def frame_ddl(table: str, schema: Schema) -> str:
     """CREATE statement of a table with the columns of a Polars schema."""
     kinds = {name: kind() if isinstance(kind, type) else kind for name, kind in schema.items()}
@@ -99,7 +108,7 @@ def frame_ddl(table: str, schema: Schema) -> str:
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing; cheap when all is there."""
-    last = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'recon' AND table_name = 'break_events'"
+    last = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'outbox' AND table_name = 'held'"
     if scalar(connection, last):
         return
     connection.begin()
@@ -116,4 +125,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" ({columns_sql})')
     for name, schema_of in RECON.items():
         connection.execute(frame_ddl(f"recon.{name}", schema_of))
+    connection.execute(state_view())
+    for name, schema_of in OUTBOX.items():
+        connection.execute(frame_ddl(f"outbox.{name}", schema_of))
     connection.commit()

@@ -109,8 +109,8 @@ WITH held AS (
            (SELECT count(*) FROM quarantine.paperless WHERE released_at IS NULL)
     UNION ALL SELECT 'postings', (SELECT count(*) FROM imt.postings),
            (SELECT count(*) FROM quarantine.postings WHERE released_at IS NULL)
-    UNION ALL SELECT 'invoices', (SELECT count(*) FROM imt.invoices),
-           (SELECT count(*) FROM quarantine.invoices WHERE released_at IS NULL)),
+    UNION ALL SELECT 'invoice_events', (SELECT count(*) FROM imt.invoice_events),
+           (SELECT count(*) FROM quarantine.invoice_events WHERE released_at IS NULL)),
 polled AS (
     SELECT feed, max(finished_at) FILTER (status = 'ok') AS last_ok_at, count(*) AS polls,
            count(*) FILTER (status = 'suspect') AS suspect_polls, count(*) FILTER (status = 'failed') AS failed_polls,
@@ -164,3 +164,44 @@ SELECT seen_at, list, account_number, invoice_type_id,
 FROM versions
 WHERE NOT (version = 1 AND seen_at = first_list_at)
 ORDER BY seen_at DESC, list, account_number;
+
+-- One row per invoice: where it stands at IMT, what InvoiceCloud was sent of it, and what a look there last showed.
+CREATE VIEW v_invoice_status AS
+WITH newest AS (
+    SELECT r.*, f.state AS file_state, f.receipt_id, f.kind FROM outbox.records r
+    LEFT JOIN outbox.files f USING (file_id)
+    WHERE r.state IN ('accepted', 'in_file', 'rejected', 'refused')
+    QUALIFY row_number() OVER (PARTITION BY r.invoice_number ORDER BY r.composed_at DESC, r.line_no DESC) = 1),
+taken AS (
+    SELECT invoice_number, arg_max(record_type, (composed_at, line_no)) AS record_type,
+           arg_max(balance_due, (composed_at, line_no)) AS balance_due,
+           arg_max(settled_at, (composed_at, line_no)) AS accepted_at, count(*) AS times_accepted
+    FROM outbox.records WHERE state = 'accepted' GROUP BY ALL),
+looked AS (
+    SELECT invoice_number, max("at") AS looked_at, arg_max(found, "at") AS found, arg_max(balance_due, "at") AS balance_due
+    FROM outbox.looks GROUP BY ALL),
+pictured AS (
+    SELECT invoice_number, arg_max(state, last_seen_at) AS image_state, max(sent_at) AS image_sent_at
+    FROM outbox.images WHERE invoice_number IS NOT NULL GROUP BY ALL),
+waits AS (SELECT invoice_number, min(reason) AS reason FROM outbox.held GROUP BY ALL),
+numbers AS (SELECT invoice_number FROM imt.invoices UNION SELECT invoice_number FROM outbox.records)
+SELECT n.invoice_number, coalesce(i.account_number, s.account_number) AS account_number,
+       i.status AS imt_status, i.still_in_imt, i.successor, i.changed_at, i.due_date, i.balance_due AS imt_balance_due,
+       CASE WHEN w.invoice_number IS NOT NULL THEN 'HELD'
+            WHEN s.state = 'in_file' THEN CASE s.file_state WHEN 'undecided' THEN 'UNDECIDED' ELSE 'IN_FLIGHT' END
+            WHEN s.state = 'rejected' THEN 'REJECTED'
+            WHEN s.state = 'refused' THEN 'REFUSED'
+            WHEN s.state IS NULL THEN 'NOT_SENT'
+            WHEN s.record_type = 'A' THEN 'SENT' ELSE 'RECALLED' END AS sent_status,
+       coalesce(w.reason, s.reason) AS sent_reason, s.record_type AS last_record_type, s.file_id AS last_file_id,
+       s.receipt_id AS last_receipt_id, t.record_type AS accepted_record_type, t.balance_due AS accepted_balance_due,
+       t.accepted_at, coalesce(t.times_accepted, 0) AS times_accepted, p.image_state, p.image_sent_at,
+       l.looked_at, l.found AS found_at_ic, l.balance_due AS balance_at_ic
+FROM numbers n
+LEFT JOIN imt.invoices i USING (invoice_number)
+LEFT JOIN newest s USING (invoice_number)
+LEFT JOIN taken t USING (invoice_number)
+LEFT JOIN looked l USING (invoice_number)
+LEFT JOIN pictured p USING (invoice_number)
+LEFT JOIN waits w USING (invoice_number)
+ORDER BY n.invoice_number;

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.carrier import Carrier, generate
+from sandbox.carrier.plants import SENT_ONLY
 
 CLOSE = datetime(2026, 10, 30, 23, tzinfo=UTC)
 AS_OF = "2026-10-30T23:00:00Z"
@@ -42,7 +43,7 @@ host_key = "{host_key}"
 
 @pytest.fixture(scope="module")
 def carrier(tmp_path_factory: pytest.TempPathFactory) -> Carrier:
-    return generate(11, 120, 20, CLOSE, tmp_path_factory.mktemp("carrier"))
+    return generate(11, 120, 20, CLOSE, tmp_path_factory.mktemp("carrier"), plant=dict.fromkeys(SENT_ONLY, 0))
 
 
 @pytest.fixture

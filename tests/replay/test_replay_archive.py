@@ -18,7 +18,7 @@ from tasks.replay import replay
 TABLES = (
     *(f"feed.{t}_versions" for t in ("payments", "settlements", "ach_rejects", "autopay", "paperless")),
     *(f"quarantine.{t}" for t in ("payments", "settlements", "ach_rejects", "autopay", "paperless", "postings")),
-    "imt.postings_versions", "imt.invoices_versions", "poll.runs", "poll.watermarks", "poll.loads",
+    "imt.postings_versions", "imt.invoice_events_versions", "poll.runs", "poll.watermarks", "poll.loads",
     '"check".results', '"check".alerts',
 )  # fmt: skip
 POSTINGS = (
