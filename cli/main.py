@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cli import operate, run, view
+from cli import capabilities, convert, operate, outbox, run, view
 from cli.show import USAGE, fail
 from tasks.errors import IcflowsError
 
@@ -44,6 +44,9 @@ def common(
 run.register(app)
 view.register(app)
 operate.register(app)
+outbox.register(app)
+convert.register(app)
+capabilities.register(app)
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ class Pending:
     """What staging knows when records are composed.
 
     events: events not yet applied (InvoiceEvents columns, version) · own: last own event of each invoice
-    concerned (facts, ever_billed) · known: invoice_number, known_at_ic, account_sent, last_occurred_at,
-    in_flight · done: event_id, event_version, invoice_number, record_type of records that were accepted.
+    concerned (facts, ever_billed) · known: invoice_number, known_at_ic, account_sent, last_occurred_at (of what
+    was sent), last_told_at and last_recalled_at (of all events, applied or not), in_flight · done: event_id, event_version, invoice_number, record_type of records that were accepted.
     """
 
     events: pl.DataFrame
@@ -99,13 +99,23 @@ def _fate() -> pl.Expr:
     return (
         pl.when(pl.col("done").fill_null(False)).then(pl.lit("done"))
         .when(~pl.col("latest")).then(pl.lit("covered"))
-        .when((pl.col("occurred_at") < pl.col("last_occurred_at")).fill_null(False)).then(pl.lit("older"))
+        .when(_older().fill_null(False)).then(pl.lit("older"))
         # Never sent, and now recalled: InvoiceCloud need not hear of it. A number that IMT never billed is
         # another matter: the guards stop on it. In flight, it may be there: it waits.
         .when(recall & ~pl.col("known_at_ic") & ~pl.col("in_flight") & pl.col("ever_billed"))
         .then(pl.lit("not_needed"))
         .otherwise(pl.lit("send"))
     )  # fmt: skip
+
+
+def _older() -> pl.Expr:
+    """A later word on this invoice was sent, or was heard and needed no sending (it may have waited until now)."""
+    at = pl.col("occurred_at")
+    return (
+        (at < pl.col("last_occurred_at")).fill_null(False)
+        | (at < pl.col("last_told_at")).fill_null(False)
+        | (~pl.col("is_recall") & (at <= pl.col("last_recalled_at"))).fill_null(False)
+    )
 
 
 def _grouped(kept: pl.DataFrame) -> pl.DataFrame:

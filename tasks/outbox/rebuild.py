@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.outbox.history import History
 from tasks.outbox.model import APPLIED, shaped
 from tasks.staging import outbox as sql
+from tasks.staging import outbox_moves
 from tasks.staging.query import scalar
 from tasks.staging.store import Staging
 
@@ -26,7 +27,7 @@ def rebuild(staging: Staging, history: History) -> int:
             applied = shaped(applied.drop_nulls("event_id").unique(["event_id", "version"]), APPLIED)
             sql.keep(connection, file, records, applied)
             for move in moves:
-                sql.move(connection, move.as_dict())
+                outbox_moves.move(connection, move.as_dict())
         withheld = history.withheld()
         sql.insert(connection, "applied", withheld)
         connection.execute("UPDATE outbox.applied SET outcome = 'in_file' WHERE outcome IS NULL")

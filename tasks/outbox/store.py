@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 from tasks.archive import new_poll_id
 from tasks.errors import StagingBusy, Stop
 from tasks.outbox.model import FILES, RECORDS, empty, shaped
-from tasks.outbox.states import FINAL, Move
-from tasks.staging import outbox
+from tasks.outbox.states import OPEN, Move
+from tasks.staging import outbox, outbox_moves
 from tasks.staging.outbox_images import keep_images
-from tasks.staging.polls import is_loaded, record_load
+from tasks.staging.polls import record_load
 from tasks.staging.query import Connection
 from tasks.staging.store import Staging
 
@@ -79,7 +79,8 @@ class Outbox:
 
     def file(self, file_id: str) -> dict[str, Any]:
         """One line of outbox.files by its id or the end of it. Raises Stop if there is none or several."""
-        found = [f for f in self.files() if f["file_id"] == file_id or f["file_id"].endswith(file_id)]
+        with self.staging.open() as connection:
+            found = outbox.files_ending(connection, file_id)
         if len(found) != 1:
             many = "several files of the outbox match" if found else "the outbox has no file"
             raise Stop(f"{self.staging.biller}: {many} '{file_id}'", reason="no_such_file")
@@ -124,7 +125,7 @@ class Outbox:
 
     def keep_looks(self, looks: pl.DataFrame, at: datetime) -> None:
         """Keeps what looks showed (LOOKS columns)."""
-        with self._transaction(f"looks-{looks['look_id'][0]}", at) as connection:
+        with self._transaction(new_poll_id("looks", at), at) as connection:
             outbox.insert(connection, "looks", looks)
 
     def withhold(self, rows: pl.DataFrame, by: str, note: str, at: datetime) -> None:
@@ -136,19 +137,17 @@ class Outbox:
 
     def catch_up(self) -> list[dict[str, Any]]:
         """Makes the moves that were noted but not made (the process died in between); files not yet final."""
-        for file in self.files():
-            if file["state"] not in FINAL:
-                for move in self.history.moves(file["file_id"])[file["moves"] :]:
-                    self._apply(move)
-        return [file for file in self.files() if file["state"] not in FINAL]
+        for file in self.files(*OPEN):
+            for move in self.history.moves(file["file_id"])[file["moves"] :]:
+                self._apply(move)
+        return self.files(*OPEN)
 
     def _apply(self, move: Move) -> bool:
         with self._transaction(f"{move.file_id}-{move.n:03d}", move.at) as connection:
-            return outbox.move(connection, move.as_dict())
+            return outbox_moves.move(connection, move.as_dict())
 
     @contextmanager
     def _transaction(self, load_id: str, at: datetime) -> Iterator[Connection]:
         with self.staging.transaction(load_id) as connection:
             yield connection
-            if not is_loaded(connection, load_id):
-                record_load(connection, load_id, "outbox", at)
+            record_load(connection, load_id, "outbox", at)

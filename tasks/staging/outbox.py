@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 
 from tasks.outbox.compose import Pending
-from tasks.outbox.model import FACTS, FILES, GUARDS, HELD, TABLES, shaped
+from tasks.outbox.model import FACTS, GUARDS, HELD, TABLES, shaped
 from tasks.staging.query import frame, scalar
 
 UNSETTLED = ("composed", "sending", "unknown", "undecided")
@@ -53,7 +53,7 @@ def asked(connection: duckdb.DuckDBPyConnection, numbers: pl.Series) -> Iterator
 
 
 def known(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Per asked invoice: is it at IC by what was sent, under which account, how new is what was sent.
+    """Per asked invoice: is it at IC by what was sent, under which account, how new is what was sent and told.
 
     An invoice is at IC if its last accepted record is no D, or if it is on the list of open invoices and no D
     was accepted since.
@@ -62,18 +62,31 @@ def known(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
         connection,
         """WITH sent AS (
                SELECT invoice_number,
-                      arg_max(record_type, (composed_at, line_no)) FILTER (state = 'accepted') AS last_type,
-                      arg_max(account_number, (composed_at, line_no))
+                      arg_max(record_type, (composed_at, file_id, line_no)) FILTER (state = 'accepted') AS last_type,
+                      arg_max(account_number, (composed_at, file_id, line_no))
                           FILTER (state = 'accepted' AND record_type = 'A') AS account_sent,
                       max(occurred_at) FILTER (state IN ('accepted', 'in_file')) AS last_occurred_at,
                       bool_or(state = 'in_file') AS in_flight
-               FROM outbox.records SEMI JOIN asked USING (invoice_number) GROUP BY ALL)
+               FROM outbox.records SEMI JOIN asked USING (invoice_number) GROUP BY ALL),
+           heard AS (
+               SELECT e.invoice_number AS own, e.replaces_invoice_number AS recalled, e.occurred_at
+               FROM imt.invoice_events e
+               WHERE (e.invoice_number IN (SELECT invoice_number FROM asked)
+                      OR e.replaces_invoice_number IN (SELECT invoice_number FROM asked))
+                 AND NOT EXISTS (SELECT 1 FROM outbox.applied w WHERE w.event_id = e.event_id
+                                 AND w.version = e.version AND w.outcome = 'withheld')),
+           told AS (
+               SELECT invoice_number, max(occurred_at) AS last_told_at,
+                      max(occurred_at) FILTER (recall) AS last_recalled_at
+               FROM (SELECT own AS invoice_number, occurred_at, false AS recall FROM heard
+                     UNION ALL SELECT recalled, occurred_at, true FROM heard WHERE recalled IS NOT NULL)
+               GROUP BY ALL)
            SELECT a.invoice_number,
                   coalesce(s.last_type <> 'D', o.invoice_number IS NOT NULL) AS known_at_ic,
                   coalesce(s.account_sent, o.account_number) AS account_sent,
                   s.last_occurred_at::TIMESTAMPTZ AS last_occurred_at,
-                  coalesce(s.in_flight, false) AS in_flight
-           FROM asked a LEFT JOIN sent s USING (invoice_number)
+                  t.last_told_at, t.last_recalled_at, coalesce(s.in_flight, false) AS in_flight
+           FROM asked a LEFT JOIN sent s USING (invoice_number) LEFT JOIN told t USING (invoice_number)
            LEFT JOIN imt.open_at_ic o ON o.invoice_number = a.invoice_number""",
     )
 
@@ -107,8 +120,8 @@ def live_at_ic(connection: duckdb.DuckDBPyConnection) -> int:
         scalar(
             connection,
             """SELECT count(*) FROM (
-                   SELECT invoice_number, arg_max(record_type, (composed_at, line_no)) AS last_type,
-                          arg_max(balance_due, (composed_at, line_no)) AS balance
+                   SELECT invoice_number, arg_max(record_type, (composed_at, file_id, line_no)) AS last_type,
+                          arg_max(balance_due, (composed_at, file_id, line_no)) AS balance
                    FROM outbox.records WHERE state = 'accepted' GROUP BY ALL
                    UNION ALL SELECT invoice_number, 'A', balance_due FROM imt.open_at_ic
                    WHERE invoice_number NOT IN (SELECT invoice_number FROM outbox.records WHERE state = 'accepted'))
@@ -133,74 +146,23 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame
         connection.unregister("written")
 
 
-def move(connection: duckdb.DuckDBPyConnection, moved: Mapping[str, Any]) -> bool:
-    """Applies one move (tasks/outbox/states.Move as a dict); False if the file is not in `from_state` any more."""
-    columns = {name: value for name, value in moved["file"].items() if name in FILES}
-    sets = ", ".join(["state = $2", *(f'"{name}" = ${n}' for n, name in enumerate(columns, 4))])
-    count = scalar(
-        connection,
-        f"UPDATE outbox.files SET {sets} WHERE file_id = $1 AND state = $3",
-        [moved["file_id"], moved["to_state"], moved["from_state"], *columns.values()],
-    )
-    if not count:
-        return False
-    insert(
-        connection,
-        "moves",
-        pl.DataFrame([{k: moved[k] for k in TABLES["moves"]}], schema=dict(TABLES["moves"])),
-    )
-    _records(connection, moved)
-    return True
-
-
-def _records(connection: duckdb.DuckDBPyConnection, moved: Mapping[str, Any]) -> None:
-    """What the move means for the file's records: rejected lines first, then those sent again, then the rest."""
-    file_id, at = moved["file_id"], moved["at"]
-    if moved["rejected"]:
-        lines = pl.DataFrame(
-            moved["rejected"], schema={"line_no": pl.Int64, "message": pl.String}, orient="row"
-        )
-        connection.register("lines", lines)
-        connection.execute(
-            """UPDATE outbox.records AS r SET state = 'rejected', reason = l.message, settled_at = $2::TIMESTAMPTZ
-               FROM lines l WHERE r.file_id = $1 AND r.line_no = l.line_no AND r.state = 'in_file'""",
-            [file_id, at],
-        )
-        connection.unregister("lines")
-    if moved["requeued"]:
-        _requeue(connection, file_id, moved["requeued"], at)
-    rest = {"accepted": "accepted", "refused": "refused", "dropped": "withheld", "composed": "in_file"}
-    if moved["to_state"] in rest:
-        connection.execute(
-            """UPDATE outbox.records SET state = $2, settled_at = CASE WHEN $2 <> 'in_file' THEN $3::TIMESTAMPTZ END
-               WHERE file_id = $1 AND state IN ('in_file', 'refused')""",
-            [file_id, rest[moved["to_state"]], at],
-        )
-
-
-def _requeue(connection: duckdb.DuckDBPyConnection, file_id: str, lines: Sequence[int], at: datetime) -> None:
-    """These records did not reach IC: their events wait again for the next file."""
-    connection.execute(
-        """DELETE FROM outbox.applied a USING outbox.records r
-           WHERE r.file_id = $1 AND list_contains($2, r.line_no) AND a.event_id = r.event_id
-             AND a.version = r.event_version""",
-        [file_id, list(lines)],
-    )
-    connection.execute(
-        """UPDATE outbox.records SET state = 'resent', settled_at = $3::TIMESTAMPTZ
-           WHERE file_id = $1 AND list_contains($2, line_no)""",
-        [file_id, list(lines), at],
-    )
-
-
 def files(connection: duckdb.DuckDBPyConnection, *states: str) -> list[dict[str, Any]]:
     """Files in these states (all without any), oldest first, with the number of their moves."""
-    wanted = "WHERE list_contains($1, f.state)" if states else "WHERE $1 IS NOT NULL"
+    wanted = "list_contains($1, f.state)" if states else "$1 IS NOT NULL"
+    return _files(connection, wanted, list(states))
+
+
+def files_ending(connection: duckdb.DuckDBPyConnection, end: str) -> list[dict[str, Any]]:
+    """Files whose id is, or ends with, `end`."""
+    return _files(connection, "ends_with(f.file_id, $1)", end)
+
+
+def _files(connection: duckdb.DuckDBPyConnection, wanted: str, value: Any) -> list[dict[str, Any]]:
     return frame(
         connection,
         f"""SELECT f.*, (SELECT count(*) FROM outbox.moves m WHERE m.file_id = f.file_id) AS moves
-            FROM outbox.files f {wanted} ORDER BY f.composed_at, f.file_id""",
-        [list(states)],
+            FROM outbox.files f WHERE {wanted} ORDER BY f.composed_at, f.file_id""",
+        [value],
     ).to_dicts()
 
 
@@ -210,16 +172,24 @@ def records(connection: duckdb.DuckDBPyConnection, file_id: str) -> pl.DataFrame
 
 
 def before(connection: duckdb.DuckDBPyConnection, file_id: str) -> pl.DataFrame:
-    """Per invoice of the file: what was accepted before it (invoice_number and what a look can see)."""
+    """Per invoice of the file: what IC had of it before (invoice_number and what a look can see).
+
+    The last record accepted; without one, IC's own list of open invoices.
+    """
     return frame(
         connection,
-        """SELECT invoice_number, arg_max(record_type, (composed_at, line_no)) AS record_type,
-                  arg_max(total_amount_due, (composed_at, line_no)) AS total_amount_due,
-                  arg_max(balance_due, (composed_at, line_no)) AS balance_due,
-                  arg_max(due_date, (composed_at, line_no)) AS due_date
-           FROM outbox.records WHERE state = 'accepted'
-             AND invoice_number IN (SELECT invoice_number FROM outbox.records WHERE file_id = $1)
-           GROUP BY ALL""",
+        """WITH sent_now AS (SELECT DISTINCT invoice_number FROM outbox.records WHERE file_id = $1),
+           sent AS (
+               SELECT invoice_number, arg_max(record_type, (composed_at, file_id, line_no)) AS record_type,
+                      arg_max(total_amount_due, (composed_at, file_id, line_no)) AS total_amount_due,
+                      arg_max(balance_due, (composed_at, file_id, line_no)) AS balance_due,
+                      arg_max(due_date, (composed_at, file_id, line_no)) AS due_date
+               FROM outbox.records SEMI JOIN sent_now USING (invoice_number)
+               WHERE state = 'accepted' GROUP BY ALL)
+           SELECT * FROM sent
+           UNION ALL BY NAME
+           SELECT o.invoice_number, 'A' AS record_type, o.total_amount_due, o.balance_due, o.due_date
+           FROM imt.open_at_ic o SEMI JOIN sent_now USING (invoice_number) ANTI JOIN sent USING (invoice_number)""",
         [file_id],
     )
 
@@ -243,7 +213,7 @@ def looks_due(connection: duckdb.DuckDBPyConnection, before_at: datetime) -> pl.
              AND NOT EXISTS (SELECT 1 FROM outbox.looks l WHERE l.record_id = r.record_id AND l.verdict = 'yes'
                              AND l."at" >= r.settled_at)
              AND NOT EXISTS (SELECT 1 FROM outbox.records n WHERE n.invoice_number = r.invoice_number
-                             AND n.state = 'accepted' AND (n.composed_at, n.line_no) > (r.composed_at, r.line_no))
+                             AND n.state = 'accepted' AND (n.composed_at, n.file_id, n.line_no) > (r.composed_at, r.file_id, r.line_no))
            ORDER BY r.record_id""",
         [before_at],
     )

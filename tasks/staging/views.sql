@@ -171,11 +171,11 @@ WITH newest AS (
     SELECT r.*, f.state AS file_state, f.receipt_id, f.kind FROM outbox.records r
     LEFT JOIN outbox.files f USING (file_id)
     WHERE r.state IN ('accepted', 'in_file', 'rejected', 'refused')
-    QUALIFY row_number() OVER (PARTITION BY r.invoice_number ORDER BY r.composed_at DESC, r.line_no DESC) = 1),
+    QUALIFY row_number() OVER (PARTITION BY r.invoice_number ORDER BY r.composed_at DESC, r.file_id DESC, r.line_no DESC) = 1),
 taken AS (
-    SELECT invoice_number, arg_max(record_type, (composed_at, line_no)) AS record_type,
-           arg_max(balance_due, (composed_at, line_no)) AS balance_due,
-           arg_max(settled_at, (composed_at, line_no)) AS accepted_at, count(*) AS times_accepted
+    SELECT invoice_number, arg_max(record_type, (composed_at, file_id, line_no)) AS record_type,
+           arg_max(balance_due, (composed_at, file_id, line_no)) AS balance_due,
+           arg_max(settled_at, (composed_at, file_id, line_no)) AS accepted_at, count(*) AS times_accepted
     FROM outbox.records WHERE state = 'accepted' GROUP BY ALL),
 looked AS (
     SELECT invoice_number, max("at") AS looked_at, arg_max(found, "at") AS found, arg_max(balance_due, "at") AS balance_due

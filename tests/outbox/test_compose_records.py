@@ -20,7 +20,8 @@ START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 EVENT = {**polars_schema(IMT["invoice_events"]), "version": pl.Int32}
 KNOWN = {
     "invoice_number": pl.String, "known_at_ic": pl.Boolean, "account_sent": pl.String,
-    "last_occurred_at": pl.Datetime("us", "UTC"), "in_flight": pl.Boolean,
+    "last_occurred_at": pl.Datetime("us", "UTC"), "last_told_at": pl.Datetime("us", "UTC"),
+    "last_recalled_at": pl.Datetime("us", "UTC"), "in_flight": pl.Boolean,
 }  # fmt: skip
 DONE = {
     "event_id": pl.String,
@@ -114,6 +115,15 @@ def test_the_last_event_of_an_invoice_wins_and_the_others_are_covered() -> None:
 
 def test_what_is_older_than_what_was_sent_is_not_sent() -> None:
     found = made(event("I-1", "CHANGED", 1), at_ic=("I-1",), last_occurred_at=START + timedelta(hours=2))
+    assert (found.records.height, found.applied["outcome"].to_list()) == (0, ["older"])
+
+
+@pytest.mark.parametrize(
+    "heard", [{"last_told_at": START + timedelta(hours=2)}, {"last_recalled_at": START + timedelta(hours=1)}]
+)
+def test_what_waited_while_a_later_event_was_dealt_with_is_not_sent(heard: dict[str, datetime]) -> None:
+    """A recall that needed no sending leaves no record; the bill that it recalled must still not go out."""
+    found = made(event("I-1", "CHANGED", 1), at_ic=("I-1",), **{"known_at_ic": False} | heard)
     assert (found.records.height, found.applied["outcome"].to_list()) == (0, ["older"])
 
 
