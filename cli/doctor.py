@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
+from cli.doctor_outbound import outbound
+from cli.finding import Finding
 from tasks.errors import IcflowsError, StagingBusy
 from tasks.invoicecloud.catalogue import feed_names
 from tasks.invoicecloud.client import service_url, wsdl_path
@@ -19,16 +20,6 @@ from tasks.settings import Biller, Settings, alert_urls, load_settings, secret
 
 _LEAST_FREE = 5 * 1024**3
 _SECONDS = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """state is ok, warn or fail; `cure` says what to do."""
-
-    what: str
-    state: str
-    words: str
-    cure: str = ""
 
 
 def examine(config: Path | None, only: str | None) -> Iterator[Finding]:
@@ -47,6 +38,7 @@ def examine(config: Path | None, only: str | None) -> Iterator[Finding]:
         yield from _services(name, biller)
         yield _sftp(name, biller)
         yield _staging(settings, name)
+        yield from outbound(settings, name)
     yield from _folders(settings)
     yield _alerts(settings)
     yield _prefect()
@@ -96,6 +88,8 @@ def _services(name: str, biller: Biller) -> Iterator[Finding]:
 
 def _sftp(name: str, biller: Biller) -> Finding:
     what = f"{name}: SFTP"
+    if biller.sftp is None and biller.product == "mips-apps":
+        return Finding(what, "ok", "not configured; MIPS/APPS bills are shown through a link")
     if biller.sftp is None:
         return Finding(
             what, "warn", "not configured; bill images cannot be sent", f"add [billers.{name}.sftp]"

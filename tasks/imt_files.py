@@ -6,6 +6,7 @@ comes as a float is refused, because it is no longer exact.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +27,7 @@ def read_file(path: Path, kind: str, zone: str) -> Report:
     missing = [name for name, column in contract.items() if name not in raw.columns and not column.nullable]
     if missing:
         raise SchemaDrift(
-            f"{path.name}: columns are missing: {', '.join(missing)}; found: {', '.join(raw.columns[:40])}"
+            f"{path.name}: columns are missing: {', '.join(missing)}; {_known(raw.columns, contract)}"
         )
     warnings = [f"unknown column {name}: not loaded" for name in raw.columns if name not in contract]
     schema = polars_schema(IMT[kind])
@@ -37,6 +38,12 @@ def read_file(path: Path, kind: str, zone: str) -> Report:
     return Report(rows, unread, _as_text(raw, list(schema)), raw.height, warnings)
 
 
+def _known(found: list[str], contract: Collection[str]) -> str:
+    """Which columns of the contract are there. Other names are not told: without a header line they are a row."""
+    known = [name for name in found if name in contract]
+    return f"found of the contract: {', '.join(known) or 'none; does the file begin with the names of its columns?'}"
+
+
 def _raw(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
@@ -45,7 +52,7 @@ def _raw(path: Path) -> pl.DataFrame:
             return pl.read_csv(path, infer_schema=False, encoding="utf8", truncate_ragged_lines=False)
     except FileNotFoundError:
         raise BadAnswer(f"there is no file {path}", reason="no_file") from None
-    except (polars.exceptions.PolarsError, OSError) as error:
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
         raise BadAnswer(f"{path.name} cannot be read: {type(error).__name__}", reason="bad_file") from None
     raise BadAnswer(f"{path.name}: only .csv and .parquet are read", reason="bad_file")
 

@@ -56,6 +56,9 @@ class LoadResult:
     message: str | None = None
 
 
+LISTS = ("spectrum_invoices", "open_at_ic")  # complete each time: what a newer file does not list is gone
+
+
 def table_of(kind: str) -> str:
     """What a person calls the file ('invoices', 'open-at-ic') → its table; SettingsError lists the kinds."""
     table = kind.replace("-", "_")
@@ -67,7 +70,7 @@ def table_of(kind: str) -> str:
 def spec_of(kind: str) -> FeedSpec:
     """A file of IMT looks to staging like a feed that has neither windows nor operations."""
     plain: dict[str, Any] = {
-        "name": kind, "kind": "snapshot", "columns": {}, "service": "", "key": [KEYS[kind]],
+        "name": kind, "kind": "list" if kind in LISTS else "events", "columns": {}, "service": "", "key": [KEYS[kind]],
         "amount_column": AMOUNTS[kind], "interval": None, "form": "dataset", "forms": {},
     }  # fmt: skip
     return FeedSpec.model_construct(**plain)

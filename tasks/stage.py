@@ -62,8 +62,8 @@ def stage_report(staging: Staging, poll: Poll, feed: FeedSpec, target: Target, r
 
 
 def _is_complete_list(feed: FeedSpec) -> bool:
-    """IC's customer lists are whole each time; files from IMT (no wire form) are events."""
-    return feed.kind == "snapshot" and bool(feed.forms)
+    """IC's customer lists and the two lists of a conversion are whole each time; IMT's other files are events."""
+    return feed.kind in ("snapshot", "list")
 
 
 def _quarantine(

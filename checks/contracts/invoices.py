@@ -13,7 +13,7 @@ from checks.contracts.base import Contract, Money, Timestamp, field, reference
 
 EVENTS = ["NEW", "CHANGED", "REISSUED", "CANCELLED"]
 # Free text goes to InvoiceCloud and into spreadsheets: no control characters, no cell that starts a formula.
-_TEXTS = ["policy_number", "customer_name", "address1", "address2", "city", "state", "zip", "agent_code"]
+_TEXTS = ["policy_number", "customer_name", "address1", "address2", "city", "state_code", "zip", "agent_code"]
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
 
 
@@ -35,7 +35,7 @@ class InvoiceFacts(Contract):
     address1: str = field("street", nullable=True, pii=True)
     address2: str = field("street, second line", nullable=True, pii=True)
     city: str = field("city", nullable=True, pii=True)
-    state: str = field("state", nullable=True, pii=True)
+    state_code: str = field("state of the address", nullable=True, pii=True)
     zip: str = field("ZIP code", nullable=True, pii=True)
     phone: str = field("telephone", nullable=True, pii=True, str_matches=r"^[0-9+() .x-]{3,32}$")
     email: str = field(

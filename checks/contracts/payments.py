@@ -31,7 +31,7 @@ class Payments(Contract):
     customer_name: str = field("payer", nullable=True, pii=True)
     address: str = field("payer's street", nullable=True, pii=True)
     city: str = field("payer's city", nullable=True, pii=True)
-    state: str = field("payer's state", nullable=True, pii=True)
+    state_code: str = field("payer's state", nullable=True, pii=True)
     zip: str = field("payer's postal code", nullable=True, pii=True)
     remote_ip: str = field("payer's address on the net", nullable=True, pii=True)
     processor_reference: str = field("the processor's id of the payment", nullable=True)

@@ -13,7 +13,7 @@ TOWNS = (("Springfield", "IL", "62701"), ("Saint Paul", "MN", "55102"), ("Cañon
          ("Boston", "MA", "02108"), ("La Crosse", "WI", "54601"), ("Coeur d'Alene", "ID", "83814"),
          ("Des Moines", "IA", "50309"), ("Newark", "NJ", "07102"))
 # fmt: on
-COLUMNS = ("customer_name", "address1", "address2", "city", "state", "zip", "phone", "email")
+COLUMNS = ("customer_name", "address1", "address2", "city", "state_code", "zip", "phone", "email")
 
 
 def contacts(draws: Draws, accounts: pl.DataFrame) -> pl.DataFrame:
@@ -27,6 +27,6 @@ def contacts(draws: Draws, accounts: pl.DataFrame) -> pl.DataFrame:
     return accounts.with_columns(
         (house + " " + draws.pick("street", rows, STREETS)).alias("address1"),
         pl.when(draws.chance("has_flat", rows, 150)).then("Apt " + flat).alias("address2"),
-        *(part.alias(name) for name, part in zip(("city", "state", "zip"), parts, strict=True)),
+        *(part.alias(name) for name, part in zip(("city", "state_code", "zip"), parts, strict=True)),
         ("(312) 555-0" + line).alias("phone"),
     ).select("acct", *COLUMNS)

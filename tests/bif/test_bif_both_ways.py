@@ -187,7 +187,7 @@ def test_line_numbers_are_the_ones_ic_uses(layouts: dict[str, Layout]) -> None:
     [
         ("assumed", {"customer_name": "a\nb"}, "CustomerName: holds a line end or control character"),
         ("assumed", {"city": "a\x85b"}, "City: holds a line end or control character"),
-        ("assumed", {"state": "x" * 51}, "State: is longer than 50 characters"),
+        ("assumed", {"state_code": "x" * 51}, "State: is longer than 50 characters"),
         ("assumed", {"account_number": None}, "AccountNumber: is missing"),
         ("fixed", {"customer_name": "Żółw"}, "NAME: holds a character that latin-1 does not have"),
         ("fixed", {"customer_name": "x" * 31}, "NAME: is longer than 30 characters"),

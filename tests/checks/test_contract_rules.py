@@ -276,7 +276,7 @@ def test_describe_is_the_source_of_types() -> None:
     assert {c.sql_type for c in columns(FEEDS["payments"]) if c.unit == "UTC"} == {"TIMESTAMPTZ"}
     assert money_columns(FEEDS["payments"]) == ["payment_amount", "convenience_fee"]
     assert money_columns(IMT["invoice_events"]) == ["total_amount_due", "balance_due", "minimum_amount_due"]
-    personal = ["customer_name", "address", "city", "state", "zip", "remote_ip"]
+    personal = ["customer_name", "address", "city", "state_code", "zip", "remote_ip"]
     assert pii_columns(FEEDS["payments"]) == personal
     assert pii_columns(FEEDS["autopay"]) == pii_columns(FEEDS["paperless"]) == ["email"]
 

@@ -238,5 +238,8 @@ def test_three_decimals_in_parquet_are_set_aside(load: Any) -> None:
 def test_what_is_not_there_and_what_is_unknown(office: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no file"):
         load_file(office.settings, "acme", "postings", tmp_path / "none.csv", office.at)
-    with pytest.raises(SettingsError, match="there is no file kind 'refunds'; known: invoices, open-at-ic, postings, spectrum-invoices"):
+    with pytest.raises(
+        SettingsError,
+        match="there is no file kind 'refunds'; known: invoices, open-at-ic, postings, spectrum-invoices",
+    ):
         load_file(office.settings, "acme", "refunds", tmp_path / "none.csv", office.at)
