@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo test check up docs lock bench clean
+.PHONY: setup demo test check up docs lock bench simulate clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# 15,000 uploads of ambiguous fate, one record each, against a made-up InvoiceCloud; ten minutes and more.
+simulate: setup
+	ICFLOWS_AMBIGUOUS_UPLOADS=15000 $(BIN)/python -m pytest -n 0 -s tests/outbox/test_outbox_simulated_mips.py
 
 docs: setup
 	$(BIN)/python -m tasks.dictionary > docs/data-dictionary.md

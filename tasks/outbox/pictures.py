@@ -57,7 +57,10 @@ def look(
         first_seen_at=pl.lit(at), last_seen_at=pl.lit(at)
     )
     troubled = bad.select("invoice_number", trouble=pl.format("image {}: {}", "state", "reason"))
-    image_name = pl.when(pl.col("record_type") == "A").then(pl.col("image_name"))
+    named_image = (pl.col("record_type") == "A") & ~pl.col("invoice_number").is_in(
+        bad["invoice_number"].implode()
+    )
+    image_name = pl.when(named_image).then(pl.col("image_name"))
     return Pictures(
         named.with_columns(image_name=image_name).drop("name_trouble"),
         seen,

@@ -161,8 +161,11 @@ class Run:
                 raise
             self.troubles.append(f"bill images could not be sent: {error}")
             failed = good.select("invoice_number", reason=pl.lit(str(error)))
-        if failed.is_empty() or not strict:
+        if failed.is_empty():
             return going
+        if not strict:
+            unsent = pl.col("invoice_number").is_in(failed["invoice_number"].implode())
+            return going.with_columns(image_name=pl.when(~unsent).then(pl.col("image_name")))
         words = failed.select("invoice_number", trouble=pl.format("image not sent: {}", "reason"))
         going, more = prepare.hold(going, words, self.at)
         self.held = pl.concat([self.held, more])
