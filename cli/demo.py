@@ -151,7 +151,7 @@ def _evening(day: Day, carrier: Carrier, sandbox: Sandbox, moment: datetime) -> 
     )
     for feed in FEEDS:
         _pull(day, feed, moment)
-    _publish(day, sandbox, moment, "all open bills, as the first file")
+    _publish(day, sandbox, moment, "all open bills at once")
     _reconcile(day, moment)
 
 
@@ -161,13 +161,13 @@ def _between(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
     sandbox.clock(lost)
     _load(day, carrier, lost, ("invoices",))
     sandbox.fault("close_no_reply", operation="UploadInvoice")
-    _publish(day, sandbox, lost, "taken, but the answer is lost")
-    _publish(day, sandbox, lost + hour, "InvoiceCloud is asked about each invoice")
+    _publish(day, sandbox, lost, "the answer is lost")
+    _publish(day, sandbox, lost + hour, "settled by asking")
     early = CLOSE - 3 * hour
     sandbox.clock(early)
     _load(day, carrier, early, ("invoices",))
-    _publish(day, sandbox, early, "reissued: R where the old bill still exists, D where not")
-    _publish(day, sandbox, early + hour, "were the recalls obeyed?")
+    _publish(day, sandbox, early, "new bills, R and D")
+    _publish(day, sandbox, early + hour, "were R and D obeyed?")
 
 
 def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
@@ -178,7 +178,7 @@ def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
     sandbox.fault("empty", operation="BillerPaperlessCustomerReportDataSet")
     for feed in FEEDS:
         _pull(day, feed, CLOSE)
-    _publish(day, sandbox, CLOSE, "a wrong recall stops the run")
+    _publish(day, sandbox, CLOSE, "a guard stops it")
     _reconcile(day, CLOSE)
     with _quiet(f"{CLOSE:%d %b} snapshot and report"):
         day.published = load_flow("publish_snapshot", "publish_snapshot")(

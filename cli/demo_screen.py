@@ -64,15 +64,16 @@ def _sent(day: Day) -> None:
         images = run.get("images", {}).get("sent", 0)
         files = run["files"] or [{}]
         rows += [
-            [run["at"], f.get("state", run["status"]), f.get("records"), f.get("records_rejected"), f.get("amount"),
+            [f"{run['at']:%m-%d %H:%M}", f.get("state", run["status"]), f.get("records"), f.get("records_rejected"), f.get("amount"),
              images, run["what"]]
             for f in files
         ]  # fmt: skip
     headings = ["run (UTC)", "file", "records", "refused", "balance", "images", "what"]
     table("Invoices and bill images sent", headings, rows, right=range(2, 6))
+    held = {line["reason"]: line["records"] for run in day.sent for line in run.get("held", [])}
+    for reason, count in held.items():
+        console.print(f"  held to the end: {count} × {reason}", markup=False)
     for run in day.sent:
-        for line in run.get("held", []):
-            console.print(f"  {run['at']:%m-%d %H:%M} held {line['records']}: {line['reason']}", markup=False)
         if run.get("error"):
             console.print(f"  {run['at']:%m-%d %H:%M} {run['error']}", markup=False)
     console.print()

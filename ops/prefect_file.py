@@ -99,7 +99,14 @@ def _for_billers(raw: dict[str, Any], written_for: str, settings: Settings) -> l
     """The deployment once per biller if its parameters name one, else once; with the real settings file."""
     if raw.get("parameters", {}).get("biller") != written_for:
         return [_with_settings(raw, settings)]
-    return [_made_for(raw, written_for, name, settings) for name in sorted(settings.billers)]
+    made = [_made_for(raw, written_for, name, settings) for name in sorted(settings.billers)]
+    return [one for one in made if _has_work(one, settings)]
+
+
+def _has_work(made: dict[str, Any], settings: Settings) -> bool:
+    """A biller without a drop folder needs no run that looks into it every few minutes."""
+    looks_into_folder = made["entrypoint"] == "flows.take_files.take_files"
+    return not looks_into_folder or settings.biller(made["parameters"]["biller"]).drop_folder is not None
 
 
 def _with_settings(raw: dict[str, Any], settings: Settings) -> dict[str, Any]:

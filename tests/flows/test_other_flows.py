@@ -113,14 +113,75 @@ def test_snapshot_and_report_are_published(branch: Any) -> None:
     assert result["tables"]["feed.payments"] == len(branch.current())
 
 
-def test_invoices_wait_and_it_is_said(branch: Any, caplog: pytest.LogCaptureFixture) -> None:
+EVENT_HEAD = (
+    "event_id,event,occurred_at,invoice_number,account_number,invoice_date,due_date,total_amount_due,balance_due,"
+    "replaces_invoice_number,still_in_imt"
+)
+GUID = "99999999-8888-7777-6666-555555555555"
+
+
+def told(branch: Any, *lines: str, **more: Any) -> dict[str, Any]:
+    from flows.load_file import load_file
+
+    path = branch.folder / f"events-{len(list(branch.folder.iterdir()))}.csv"
+    path.write_text("\n".join([EVENT_HEAD, *lines]) + "\n", "utf-8")
+    result: dict[str, Any] = load_file(
+        "acme", "invoices", str(path), as_of=branch.at, settings_file=branch.file
+    )
+    return result
+
+
+def new(number: str) -> str:
+    return f"E-{number},NEW,2026-11-10T08:00:00Z,{number},0012345,2026-11-10,2026-12-10,120.50,120.50,,"
+
+
+def test_invoices_are_sent_and_a_second_run_has_nothing_to_do(branch: Any) -> None:
     from flows.publish_invoices import publish_invoices
 
-    with caplog.at_level("INFO", logger="flows"):
-        result = publish_invoices("acme", as_of=branch.at, settings_file=branch.file)
-    assert (result["sent"], result["waiting"]) == (0, 0)
-    assert "this build sends no invoices" in caplog.text
-    assert branch.sandbox.calls() == []
+    branch.configure(invoice_format_guid=GUID)
+    told(branch, new("N-1"), new("N-2"))
+    result = publish_invoices("acme", as_of=branch.at, settings_file=branch.file)
+    assert (result["status"], result["records"], len(result["files"])) == ("sent", 2, 1)
+    assert publish_invoices("acme", as_of=branch.at, settings_file=branch.file)["status"] == "nothing"
+    assert len(branch.sandbox.imported()) == 2
+
+
+def test_a_wrong_recall_fails_the_run_in_plain_words_and_alerts_once(branch: Any, titles: Any) -> None:
+    from flows.publish_invoices import publish_invoices
+    from tasks.errors import Stop
+
+    branch.configure(
+        invoice_format_guid=GUID, alerts=[f"{branch.sandbox.url.replace('http', 'json')}_sandbox/hook"]
+    )
+    told(branch, new("N-1"), "E-X,CANCELLED,2026-11-10T08:00:00Z,N-9,0012345,2026-11-10,,1.00,1.00,,false")
+    for _ in range(2):
+        with pytest.raises(Stop, match="D for invoice N-9, which InvoiceCloud never got from here"):
+            publish_invoices("acme", as_of=branch.at, settings_file=branch.file)
+    assert titles() == ["invoices: 1 wrong recalls stopped the run, nothing was sent"]
+    assert branch.sandbox.imported() == []
+
+
+def test_a_key_that_is_refused_fails_the_run_and_what_was_composed_stays(
+    branch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.publish_invoices import publish_invoices
+    from tasks.errors import CredentialError
+
+    branch.configure(invoice_format_guid=GUID)
+    told(branch, new("N-1"))
+    monkeypatch.setenv("ACME_WEB_SERVICE_KEY", "wrong")
+    with pytest.raises(CredentialError):
+        publish_invoices("acme", as_of=branch.at, settings_file=branch.file)
+    assert branch.rows("SELECT state FROM outbox.files") == [{"state": "composed"}]
+    kinds = branch.rows('SELECT kind, severity FROM "check".alerts WHERE cleared_at IS NULL')
+    assert kinds == [{"kind": "upload_failed", "severity": "HIGH"}]
+
+
+def test_mips_invoices_go_out_as_soon_as_their_file_is_loaded(branch: Any) -> None:
+    branch.configure(product="mips-apps", outbound={"pdf_link": "https://pdf.example/{invoice_number}.pdf"})
+    result = told(branch, new("N-1"), new("N-2"))
+    assert (result["published"]["status"], len(result["published"]["files"])) == ("sent", 2)
+    assert [row["invoice_number"] for row in branch.sandbox.imported()] == ["N-1", "N-2"]
 
 
 def test_what_could_not_be_sent_is_sent_later_and_once(branch: Any, titles: Any) -> None:

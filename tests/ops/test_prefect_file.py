@@ -65,7 +65,8 @@ def test_schedules_are_those_that_were_agreed() -> None:
             assert schedule.timezone == (
                 "UTC" if "/" in schedule.cron or name.startswith("invoices") else "America/Chicago"
             )
-    assert by_name["invoices-acme"].schedules[0].active is False
+    assert by_name["invoices-acme"].schedules[0].active is None
+    assert by_name["invoices-acme"].schedules[0].cron == "50 * * * *"
     for name in ("payments", "settlements", "ach-rejects", "autopay", "paperless"):
         limit = by_name[f"{name}-acme"].concurrency_limit
         assert (limit.limit, limit.collision_strategy) == (1, "CANCEL_NEW")
@@ -76,6 +77,7 @@ def test_each_biller_gets_its_own_deployments(project: Path) -> None:
     by_name = {made.written.name: made.written for made in planned}
     other = by_name["reconcile-zenith-mutual"]
     assert len(planned) == 2 * 8 + 1
+    assert not [name for name in by_name if name.startswith("files-")]  # neither has a drop folder
     assert other.parameters == {"biller": "zenith-mutual", "settings_file": str(project / "icflows.toml")}
     assert other.tags == ["icflows", "zenith-mutual"]
     assert other.schedules[0].timezone == "America/Denver"

@@ -77,7 +77,7 @@ def test_up_starts_everything_and_one_signal_ends_it(place: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text("utf-8")
     said = log.read_text("utf-8")
-    assert "19 created, 0 updated, 0 unchanged" in said
+    assert "21 created, 0 updated, 0 unchanged" in said
     assert "the worker has ended" in said
     assert not answers(f"http://127.0.0.1:{port}/api")
     assert [child for child in below if Path(f"/proc/{child}").exists()] == []
