@@ -15,13 +15,26 @@ _WIDE, _TAIL = 150, 8  # on a narrower screen only the end of a file id is shown
 
 def show_list(biller: str, found: Overview, limit: int) -> None:
     """Files, then all that waits."""
-    headings = ["file", "kind", "state", "records", "amount", "refused", "sent", "receipt", "reason"]
-    rows = [
-        [_name(file["file_id"]), file["kind"], file["state"], file["records"], file["amount"], file["records_rejected"],
-         _moment(file["sent_at"]), file["receipt_id"], _words(file["reason"])]
-        for file in found.files
-    ]  # fmt: skip
-    table(f"{biller}: files to InvoiceCloud", headings, rows, right=(3, 4, 5))
+    if console.width >= _WIDE:
+        headings = ["file", "kind", "state", "records", "amount", "refused", "sent", "receipt", "reason"]
+        rows = [
+            [f["file_id"], f["kind"], f["state"], f["records"], f["amount"], f["records_rejected"], f["sent_at"],
+             f["receipt_id"], _words(f["reason"])]
+            for f in found.files
+        ]  # fmt: skip
+    else:  # the kind stands where it is not the usual one; `show` has the rest
+        headings = ["file", "state", "records", "amount", "refused", "sent", "receipt"]
+        rows = [
+            [_name(f["file_id"]), f["state"] if f["kind"] == "hourly" else f"{f['state']} {f['kind']}", f["records"],
+             f["amount"], f["records_rejected"], _moment(f["sent_at"]), f["receipt_id"]]
+            for f in found.files
+        ]  # fmt: skip
+    table(
+        f"{biller}: files to InvoiceCloud",
+        headings,
+        rows,
+        right=(headings.index("records"), headings.index("amount"), headings.index("refused")),
+    )
     if len(found.files) == limit:
         console.print(f"The newest {limit} (--limit, --state, --json).", markup=False)
     _waiting(biller, found)
