@@ -74,13 +74,17 @@ def read(connection: Connection, at_desk: Desk) -> Waiting:
 
 def with_ground(connection: Connection, at_desk: Desk, made: Composition) -> Waiting:
     """The composition with what the guards compare it with."""
-    state, known = sql.state(connection, made.records["invoice_number"])
+    numbers = made.records["invoice_number"]
+    ground = ground_of(connection, at_desk, numbers)
+    return Waiting(made.records, made.applied, ground, images_of(connection, numbers))
+
+
+def ground_of(connection: Connection, at_desk: Desk, numbers: pl.Series) -> guards.Ground:
+    """What the guards compare records of these invoices with, as it is now."""
+    state, known = sql.state(connection, numbers)
     limits = at_desk.own.outbound
-    ground = guards.Ground(
-        state, known, sql.live_at_ic(connection), limits.max_delete_share, limits.max_deletes_always
-    )
-    images = images_of(connection, made.records["invoice_number"])
-    return Waiting(made.records, made.applied, ground, images)
+    live = sql.live_at_ic(connection)
+    return guards.Ground(state, known, live, limits.max_delete_share, limits.max_deletes_always)
 
 
 def in_flight(waiting: Waiting) -> pl.DataFrame:

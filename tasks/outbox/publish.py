@@ -96,9 +96,9 @@ class Run:
         with self.outbox.alone(self.settings.storage.lock_timeout_seconds):
             self.sender.recover(self.at)
             self._settle()
-            let_in = self._send()
+            self._take_back()
             self._compose()
-            if let_in and self.found.is_empty():
+            if self.found.is_empty():
                 self._send()
             not_obeyed = self._recalls()
         return self._result(not_obeyed)
@@ -114,12 +114,28 @@ class Run:
                 except IcflowsError as error:
                     self.troubles.append(f"{file['file_id']} is not settled: {error}")
 
-    def _send(self) -> bool:
-        """Sends what is composed; False if IC did not let a file in."""
-        sent = self.sender.send_all(self.at)
-        for file in sent:
+    def _take_back(self) -> None:
+        """A file that waited composed, and which IMT has overtaken so that a guard would stop it now: its events
+
+        wait again, and what is right by now is composed anew. (A conversion stands on lists, not on events.)
+        """
+        waiting = [file for file in self.outbox.files("composed") if file["kind"] != "convert"]
+        for file in waiting:
+            with self.outbox.staging.open() as connection:
+                records = sql.records(connection, file["file_id"])
+                ground = prepare.ground_of(connection, self.desk, records["invoice_number"])
+            found = guards.findings(records, ground, self.at).filter(pl.col("guard") != "delete_share")
+            if found.height:
+                lines = records["line_no"].to_list()
+                told = found["sentence"][0]
+                self.outbox.move(
+                    file, "dropped", self.at, "run", "overtaken", told, requeued=lines, settled_at=self.at
+                )
+
+    def _send(self) -> None:
+        """Sends what is composed, the oldest first."""
+        for file in self.sender.send_all(self.at):
             self._touch(file)
-        return all(file["state"] != "composed" for file in sent)
 
     def _compose(self) -> None:
         """Makes files of what waits; on a guard's finding nothing is made at all."""

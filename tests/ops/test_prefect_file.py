@@ -72,6 +72,13 @@ def test_schedules_are_those_that_were_agreed() -> None:
         assert (limit.limit, limit.collision_strategy) == (1, "CANCEL_NEW")
 
 
+def test_a_biller_with_a_drop_folder_has_it_looked_into(project: Path) -> None:
+    edit(project / "icflows.toml", 'bid = "1234"', 'bid = "1234"\ndrop_folder = "drop"')
+    _, planned, _ = check(project)
+    files = [made.written for made in planned if made.written.name.startswith("files-")]
+    assert [(made.name, made.schedules[0].cron) for made in files] == [("files-acme", "*/5 * * * *")]
+
+
 def test_each_biller_gets_its_own_deployments(project: Path) -> None:
     _, planned, _ = check(project)
     by_name = {made.written.name: made.written for made in planned}

@@ -183,6 +183,26 @@ def test_what_ic_did_not_let_in_goes_with_the_next_run(sending: Sending) -> None
     assert (sending.run(HOUR).status, len(sending.taken())) == ("sent", 1)
 
 
+def test_a_file_that_waited_is_taken_back_when_imt_has_overtaken_it(sending: Sending) -> None:
+    sending.told(event("N-1"))
+    sending.run()
+    sending.told(event("N-1", "CANCELLED", "2026-11-10T09:00:00Z", still_in_imt="false"), event("N-2"))
+    sending.ic.fault("http_429", operation="UploadInvoice", retry_after=None)
+    assert [f["state"] for f in sending.run(HOUR).files] == ["composed"]
+    sending.told(event("N-1", "CHANGED", "2026-11-10T10:00:00Z", balance_due="20.50"))
+    assert sending.run(HOUR).records == 2
+    assert sending.states() == ["accepted", "dropped", "accepted"]
+    assert sending.taken()[1:] == [("A", "N-2", Decimal("120.50")), ("A", "N-1", Decimal("20.50"))]
+
+
+def test_a_guard_holds_back_what_waited_as_well(sending: Sending) -> None:
+    sending.told(event("N-1"))
+    sending.ic.fault("http_429", operation="UploadInvoice", retry_after=None)
+    sending.run()
+    sending.told(event("N-9", "CANCELLED", still_in_imt="false"))
+    assert (sending.run(HOUR).status, sending.taken()) == ("blocked", [])
+
+
 def test_a_wrong_key_stops_the_run_and_nothing_is_lost(
     sending: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
