@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from tasks.outbox import pictures, prepare
 from tasks.outbox.conversion import SAME, Plan, planned
 from tasks.outbox.conversion_lists import Lists, read_lists
 from tasks.outbox.model import APPLIED, FILES, GUARDS, IMAGES, empty
-from tasks.outbox.publish import PublishResult, sender_of
+from tasks.outbox.publish import PublishResult, sender_of, status_of, told_of
 from tasks.outbox.sender import File, InvoiceCloud, Sender
 from tasks.outbox.states import OPEN
 from tasks.pull import archive_of
@@ -28,17 +28,6 @@ from tasks.staging import outbox as sql
 Progress = Callable[[str, int, int], None]
 KIND = "convert"
 _SHOWN = 5
-_FILE = (
-    "file_id",
-    "kind",
-    "state",
-    "records",
-    "amount",
-    "records_rejected",
-    "receipt_id",
-    "reason",
-    "message",
-)
 
 
 @dataclass(frozen=True)
@@ -138,29 +127,16 @@ class Sending:
     def _result(
         self, made: Plan, found: pl.DataFrame, held: pl.DataFrame, images: pl.DataFrame | None = None
     ) -> PublishResult:
-        files = [{name: file[name] for name in _FILE} for file in self.touched]
+        files = told_of(self.touched)
         with self.outbox.staging.open() as connection:
             taken = sql.accepted(connection, [file["file_id"] for file in files])
         seen = made.shown.seen if images is None else images
         return PublishResult(
-            biller=self.biller, as_of=self.at, status=_status(files, found, held), records=taken[0], amount=taken[1],
+            biller=self.biller, as_of=self.at, status=status_of(files, found, bool(held.height)), records=taken[0], amount=taken[1],
             files=files, held=held.group_by("reason").agg(records=pl.len()).sort("reason").to_dicts(),
             guards=found.select("guard", "record_type", "invoice_number", "sentence").to_dicts(),
             images=dict(seen["state"].value_counts().sort("state").iter_rows()),
         )  # fmt: skip
-
-
-def _status(
-    files: list[dict[str, Any]], found: pl.DataFrame, held: pl.DataFrame
-) -> Literal["sent", "nothing", "waiting", "blocked", "refused"]:
-    states = {file["state"] for file in files}
-    if found.height:
-        return "blocked"
-    if "refused" in states:
-        return "refused"
-    if states - {"accepted"} or held.height:
-        return "waiting"
-    return "sent" if files else "nothing"
 
 
 def refuse_incomplete(made: Plan) -> None:

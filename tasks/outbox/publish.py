@@ -5,7 +5,7 @@ May be killed anywhere and run again at any time; two runs at once wait for each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,10 @@ from tasks.staging import outbox as sql
 from tasks.staging.outbox_images import known_images
 
 Progress = Callable[[str, int, int], None]
+Status = Literal["sent", "nothing", "waiting", "blocked", "refused"]
+_TOLD = (
+    "file_id", "kind", "state", "records", "amount", "records_rejected", "receipt_id", "reason", "message",
+)  # fmt: skip
 _WHOLE = (StagingBusy, StorageTrouble, CredentialError)  # these stop the run; others concern one file
 
 
@@ -38,7 +42,7 @@ class PublishResult:
 
     biller: str
     as_of: datetime
-    status: Literal["sent", "nothing", "waiting", "blocked", "refused"] = "nothing"
+    status: Status = "nothing"
     records: int = 0
     amount: Decimal = Decimal("0.00")
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -213,22 +217,11 @@ class Run:
         self.touched[file["file_id"]] = file
 
     def _result(self, not_obeyed: int) -> PublishResult:
-        names = (
-            "file_id",
-            "kind",
-            "state",
-            "records",
-            "amount",
-            "records_rejected",
-            "receipt_id",
-            "reason",
-            "message",
-        )
-        files = [{name: file[name] for name in names} for file in self.touched.values()]
+        files = told_of(self.touched.values())
         with self.outbox.staging.open() as connection:
             taken = sql.accepted(connection, [file["file_id"] for file in files])
         return PublishResult(
-            biller=self.biller, as_of=self.at, status=self._status(files),
+            biller=self.biller, as_of=self.at, status=status_of(files, self.found, bool(self.held.height or self.troubles)),
             records=taken[0], amount=taken[1], files=files,
             held=self.held.group_by("reason").agg(records=pl.len()).sort("reason").to_dicts() if self.held.height else [],
             guards=self.found.select("guard", "record_type", "invoice_number", "sentence").to_dicts(),
@@ -236,12 +229,19 @@ class Run:
             recalls_not_obeyed=not_obeyed, troubles=self.troubles,
         )  # fmt: skip
 
-    def _status(self, files: list[dict[str, Any]]) -> Any:
-        states = {file["state"] for file in files}
-        if self.found.height:
-            return "blocked"
-        if "refused" in states:
-            return "refused"
-        if states - {"accepted"} or self.held.height or self.troubles:
-            return "waiting"
-        return "sent" if files else "nothing"
+
+def told_of(files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a result tells of files of the outbox."""
+    return [{name: file[name] for name in _TOLD} for file in files]
+
+
+def status_of(files: list[dict[str, Any]], found: pl.DataFrame, waits: bool) -> Status:
+    """One word for a run: its files, what guards found, whether anything was held or went wrong."""
+    states = {file["state"] for file in files}
+    if found.height:
+        return "blocked"
+    if "refused" in states:
+        return "refused"
+    if waits or states - {"accepted"}:
+        return "waiting"
+    return "sent" if files else "nothing"

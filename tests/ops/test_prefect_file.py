@@ -73,7 +73,7 @@ def test_schedules_are_those_that_were_agreed() -> None:
 
 
 def test_a_biller_with_a_drop_folder_has_it_looked_into(project: Path) -> None:
-    edit(project / "icflows.toml", 'bid = "1234"', 'bid = "1234"\ndrop_folder = "drop"')
+    edit(project / "icflows.toml", '"bid" = "1234"', '"bid" = "1234"\n"drop_folder" = "drop"')
     _, planned, _ = check(project)
     files = [made.written for made in planned if made.written.name.startswith("files-")]
     assert [(made.name, made.schedules[0].cron) for made in files] == [("files-acme", "*/5 * * * *")]
