@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from checks.contracts import IMT
+from checks.contracts import FEEDS, IMT
 from tasks.archive import Archive, Poll
 from tasks.errors import BadAnswer, IcflowsError
 from tasks.loading import stage_file
@@ -68,7 +68,9 @@ def replay(
 
 
 def _again(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -> bool:
-    """Stages one poll or file as it was; False if it failed then or fails now."""
+    """Stages one poll or file as it was; False if it failed then or fails now, or is of a kind that is no more."""
+    if poll.feed not in FEEDS and poll.feed not in IMT:
+        return False
     if poll.status == "failed":
         record_failure(staging, poll, IcflowsError(poll.message or "failed", reason=poll.reason))
         return False

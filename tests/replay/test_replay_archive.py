@@ -11,6 +11,7 @@ import pytest
 
 from sandbox import Sandbox
 from tasks.alerts import Alert, raise_alerts
+from tasks.archive import Poll, new_poll_id
 from tasks.errors import IcflowsError, SettingsError, StagingDamaged
 from tasks.loading import load_file
 from tasks.replay import replay
@@ -169,3 +170,12 @@ def test_changed_bytes_in_the_archive_are_noticed(office: Any) -> None:
     body.write_bytes(body.read_bytes().replace(b"120.50", b"920.50"))
     assert replay(office.settings, "acme", office.at).failed == 1
     assert office.current() == []
+
+
+def test_a_kind_of_file_that_is_no_more_is_passed_over(office: Any) -> None:
+    poll_id = new_poll_id("imt_invoices", office.at)
+    office.archive.note(
+        Poll(poll_id, "acme", "invoices", "file", "invoices.csv", None, None, office.at, suffix=".csv")
+    )
+    result = replay(office.settings, "acme", office.at)
+    assert (result.polls, result.failed) == (1, 1)
