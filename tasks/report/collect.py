@@ -19,6 +19,7 @@ from tasks.staging import publish, recon
 from tasks.staging.query import frame
 
 WORST = 20
+FILES = 12
 AGES = ((0, 1), (2, 3), (4, 7), (8, 30), (31, 60), (61, None))
 Row = dict[str, Any]
 Ask = Callable[[str], pl.DataFrame]
@@ -35,6 +36,8 @@ class Facts:
     ages: list[Row]
     worst: list[Row]
     feed_breaks: list[Row]
+    invoices: list[Row]
+    files: list[Row]
     cash: list[Row]
     excluded: list[Row]
     health: list[Row]
@@ -68,6 +71,10 @@ def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
             feed_breaks=ask(
                 "SELECT code, subject, sentence FROM v_open_breaks WHERE code IN ('B36', 'B37') ORDER BY code, subject"
             ).to_dicts(),
+            invoices=_invoices(ask),
+            files=ask(
+                f"SELECT * FROM outbox.files ORDER BY composed_at DESC, file_id DESC LIMIT {FILES}"
+            ).to_dicts(),
             cash=_cash(ask),
             excluded=_excluded(ask),
             health=ask("SELECT * FROM v_feed_health").to_dicts(),
@@ -89,6 +96,19 @@ def ages(breaks: pl.DataFrame, as_of: datetime, info: pl.DataFrame) -> list[Row]
         inside = days.filter(pl.col("days").is_between(low, 1_000_000 if high is None else high))
         found.append({"low": low, "high": high, "count": inside.height, "amount": inside["amount"].sum()})
     return found
+
+
+def _invoices(ask: Ask) -> list[Row]:
+    """Invoices by where they stand with IC; empty where nothing was ever composed, held or stopped."""
+    return ask(
+        """SELECT sent_status AS status, count(*) AS rows,
+                  coalesce(sum(imt_balance_due) FILTER (imt_status = 'OPEN'), 0)::DECIMAL(18,2) AS imt_amount,
+                  coalesce(sum(accepted_balance_due), 0)::DECIMAL(18,2) AS sent_amount
+           FROM v_invoice_status
+           WHERE EXISTS (SELECT 1 FROM outbox.files) OR EXISTS (SELECT 1 FROM outbox.held)
+              OR EXISTS (SELECT 1 FROM outbox.guards)
+           GROUP BY ALL"""
+    ).to_dicts()
 
 
 def _cash(ask: Ask) -> list[Row]:

@@ -23,6 +23,12 @@ _STATE_WORDS = {
     "AMBIGUOUS": "more than one candidate: nothing is guessed",
     "BROKEN": "has at least one open break",
 }
+_INVOICE_WORDS = {
+    "SENT": "InvoiceCloud has it", "RECALLED": "taken back: reissued at 0.00 or deleted",
+    "IN_FLIGHT": "sent, the answer is not settled", "UNDECIDED": "looks disagree: a person decides",
+    "HELD": "waits for its image, a cure, or an earlier file", "REJECTED": "InvoiceCloud refused its line",
+    "REFUSED": "InvoiceCloud refused its file", "NOT_SENT": "in no file: recalled before it was sent, or still to come",
+}  # fmt: skip
 _COMPARED = (
     ("payments", "InvoiceCloud", "payments reported"), ("postings", "IMT", "postings"),
     ("settlements", "InvoiceCloud", "settled items"), ("ach_rejects", "InvoiceCloud", "ACH returns"),
@@ -53,7 +59,7 @@ def render(facts: Facts) -> str:
 
     return _environment().get_template("report.html").render(
         facts=facts, info=facts.info, run=facts.run, local=local, clock=clock, plural=words.plural,
-        compared=_compared(facts), states=_states(facts), proof=_of(facts, "proof"), feed=_of(facts, "feed"),
+        compared=_compared(facts), invoices=_invoices(facts), states=_states(facts), proof=_of(facts, "proof"), feed=_of(facts, "feed"),
         held=[row for row in facts.totals if row["kind"] == "held" and row["rows"]],
         other_excluded=[r for r in facts.totals if r["kind"] == "excluded" and r["name"] == "INTERBANK_RETURNS" and r["rows"]],
         feed_states=_feed_states(facts), headline=_headline(facts), trouble=_trouble(facts), summary=_summary(facts),
@@ -93,6 +99,12 @@ def _compared(facts: Facts) -> list[dict[str, Any]]:
         for table, side, what in _COMPARED
         if run
     ]
+
+
+def _invoices(facts: Facts) -> list[dict[str, Any]]:
+    order = list(_INVOICE_WORDS)
+    rows = sorted(facts.invoices, key=lambda row: order.index(row["status"]))
+    return [{**row, "words": _INVOICE_WORDS[row["status"]]} for row in rows]
 
 
 def _summary(facts: Facts) -> dict[str, Any]:
