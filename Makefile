@@ -45,9 +45,9 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-# 15,000 uploads of ambiguous fate, one record each, against a made-up InvoiceCloud; ten minutes and more.
+# 15,000 uploads of ambiguous fate, one record each, in 30 worlds; half an hour on two cores.
 simulate: setup
-	ICFLOWS_AMBIGUOUS_UPLOADS=15000 $(BIN)/python -m pytest -n 0 -s tests/outbox/test_outbox_simulated_mips.py
+	ICFLOWS_AMBIGUOUS_UPLOADS=15000 $(BIN)/python -m pytest --dist load -v -rP tests/outbox/test_outbox_simulated_mips.py
 
 docs: setup
 	$(BIN)/python -m tasks.dictionary > docs/data-dictionary.md

@@ -6,7 +6,6 @@ was a while ago. The process is killed before and after every call that it makes
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -400,11 +399,6 @@ class World:
             "lost": lost, "doubled": sum(n > 1 for n in self.cloud.taken.values()) + accepted[1],
             "open_files": open_files, "by_person": self.by_person, "rejected": len(rejected),
         }  # fmt: skip
-
-
-def ambiguous_uploads() -> int:
-    """How many single-record uploads of ambiguous fate are played; `make simulate` asks for 15,000."""
-    return int(os.environ.get("ICFLOWS_AMBIGUOUS_UPLOADS", "600"))
 
 
 def played(root: Path, product: str, seed: int, invoices: int, looks: int = 2) -> dict[str, int]:
