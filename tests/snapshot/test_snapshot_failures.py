@@ -74,7 +74,7 @@ def test_kill_at_any_moment(day: Any, tmp_path: Path) -> None:
         )
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-        time.sleep(draw.uniform(0.0, 0.9))
+        time.sleep(draw.uniform(0.0, 3.0))  # long enough on a busy machine
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()

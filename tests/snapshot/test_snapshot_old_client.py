@@ -40,13 +40,11 @@ print(json.dumps([duckdb.__version__, answers], default=str))
 
 @pytest.fixture(scope="session")
 def old_python() -> str:
-    """An interpreter with DuckDB 1.4, made by `make setup-tests`."""
+    """An interpreter with DuckDB 1.4, made by `make test`."""
     root = Path(__file__).parents[2]
     path = os.environ.get("ICFLOWS_DUCKDB14") or str(root / ".venv-duckdb14" / "bin" / "python")
     if not Path(path).exists():
-        pytest.fail(
-            f"there is no DuckDB 1.4 client at {path}; run `make setup-tests` or set ICFLOWS_DUCKDB14"
-        )
+        pytest.fail(f"there is no DuckDB 1.4 client at {path}; run `make test` or set ICFLOWS_DUCKDB14")
     return path
 
 
