@@ -76,10 +76,8 @@ def open_files(settings: Settings, biller: str) -> dict[str, int]:
 
 def missing_lines(settings: Settings, biller: str, file: dict[str, Any]) -> int:
     """How many records of the file are not at IC as far as is known: what a requeue would send again."""
-    if file["state"] == "refused":
-        return int(file["records"])
     with staging_of(settings, biller).open() as connection:
-        return len(sql.last_no(connection, file["file_id"]))
+        return len(sql.missing(connection, file))
 
 
 def waiting_event(settings: Settings, biller: str, event_id: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ import polars as pl
 from tasks.errors import Stop
 from tasks.outbox.model import APPLIED, shaped
 from tasks.outbox.publish import outbox_of
-from tasks.outbox.store import Outbox
 from tasks.settings import Settings
 from tasks.staging import outbox as sql
 from tasks.staging.query import frame
@@ -40,10 +39,11 @@ def decide(
                 f"{file['file_id']} is {file['state']}: only an undecided or refused file waits for a person's word",
                 reason="not_open",
             )
-        lines = _missing(outbox, file) if decision in ("requeue", "drop") else []
         if decision == "drop":
-            return outbox.move(file, "dropped", at, by, "dropped", note, requeued=[], settled_at=at)
+            return outbox.move(file, "dropped", at, by, "dropped", note, settled_at=at)
         if decision == "requeue":
+            with outbox.staging.open() as connection:
+                lines = sql.missing(connection, file)
             to_state = "dropped" if len(lines) == file["records"] else "accepted"
             return outbox.move(file, to_state, at, by, "requeued", note, requeued=lines, settled_at=at)
         if decision == "accept":
@@ -51,14 +51,6 @@ def decide(
         if decision == "resend":
             return outbox.move(file, "composed", at, by, "resend", note)
     raise Stop(f"there is no decision '{decision}'; known: {', '.join(DECISIONS)}", reason="no_such_decision")
-
-
-def _missing(outbox: Outbox, file: dict[str, Any]) -> list[int]:
-    """Lines that are not at IC as far as is known: of a refused file all, else those whose last look said no."""
-    with outbox.staging.open() as connection:
-        if file["state"] == "refused":
-            return sql.records(connection, file["file_id"])["line_no"].to_list()
-        return sql.last_no(connection, file["file_id"])
 
 
 def withhold(settings: Settings, biller: str, event_id: str, by: str, note: str, at: datetime) -> int:

@@ -109,11 +109,6 @@ class Sender:
             )  # fmt: skip
         return self.outbox.move(file, "accepted", at, "run", rejected=rejected, settled_at=at, **told)
 
-    def settle_all(self, at: datetime) -> list[File]:
-        """Asks IC about every file of unknown fate whose time has come."""
-        due = [file for file in self.outbox.files("unknown") if file["settle_after"] <= at]
-        return [self.settle(file, at) for file in due]
-
     def settle(self, file: File, at: datetime) -> File:
         """Looks at each invoice of the file. An error leaves it unknown and is raised: ask again later."""
         with self.outbox.staging.open() as connection:

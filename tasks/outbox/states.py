@@ -26,7 +26,6 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "accepted": frozenset(),
     "dropped": frozenset(),
 }
-FINAL = frozenset(state for state, to_states in ALLOWED.items() if not to_states)
 OPEN = tuple(state for state, to_states in ALLOWED.items() if to_states)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -14,8 +14,6 @@ import polars as pl
 from tasks.outbox.compose import Pending
 from tasks.outbox.model import FACTS, GUARDS, HELD, TABLES, shaped
 from tasks.staging.query import frame, scalar
-
-UNSETTLED = ("composed", "sending", "unknown", "undecided")
 
 
 def pending(connection: duckdb.DuckDBPyConnection) -> Pending:
@@ -229,7 +227,14 @@ def accepted(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str]) -> 
     return rows
 
 
-def last_no(connection: duckdb.DuckDBPyConnection, file_id: str) -> list[int]:
+def missing(connection: duckdb.DuckDBPyConnection, file: Mapping[str, Any]) -> list[int]:
+    """Lines that are not at IC as far as is known: of a refused file all, else those whose last look said no."""
+    if file["state"] == "refused":
+        return records(connection, file["file_id"])["line_no"].to_list()
+    return _last_no(connection, file["file_id"])
+
+
+def _last_no(connection: duckdb.DuckDBPyConnection, file_id: str) -> list[int]:
     """Lines of a file whose last look said no."""
     return frame(
         connection,
