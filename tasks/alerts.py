@@ -28,7 +28,8 @@ from tasks.staging.outgoing import clear, mark_sent, raise_rows, unsent
 Kind = Literal[
     "check_failed", "poll_failed", "poll_suspect", "feed_late", "break_high", "run_crashed",
     "invoices_blocked", "upload_failed", "upload_refused", "upload_unknown", "upload_undecided", "bill_images",
-    "file_failed",
+    "file_failed", "push_conflict", "push_unread", "push_suspense", "push_above_balance", "enrolment_refused",
+    "handover_late", "handover_refused", "service_down",
 ]  # fmt: skip
 Severity = Literal["HIGH", "MED"]
 _SEND_LOCK_SECONDS = 60

@@ -23,13 +23,16 @@ from tasks.staging.store import Staging
 
 KEYS = {
     "postings": "posting_id", "invoice_events": "event_id", "spectrum_invoices": "invoice_number",
-    "open_at_ic": "invoice_number",
+    "open_at_ic": "invoice_number", "adjustments": "adjustment_id", "pushes": "push_id",
+    "enrolment_pushes": "push_id", "rtdr_calls": "call_id",
 }  # fmt: skip
 AMOUNTS = {
     "postings": "amount", "invoice_events": "total_amount_due", "spectrum_invoices": "balance_due",
-    "open_at_ic": "balance_due",
+    "open_at_ic": "balance_due", "adjustments": "amount", "pushes": "payment_amount", "enrolment_pushes": "",
+    "rtdr_calls": "balance_answered",
 }  # fmt: skip
-KINDS = {table.replace("_", "-"): table for table in KEYS if table != "invoice_events"} | {
+FROM_SERVICE = ("pushes", "enrolment_pushes", "rtdr_calls")  # what `icflows serve` received; no file of IMT
+KINDS = {table.replace("_", "-"): table for table in KEYS if table not in ("invoice_events", *FROM_SERVICE)} | {
     "invoices": "invoice_events"
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SECRET = re.compile(r"^(env|secret-block):([A-Za-z0-9_-]+)$")
 _GUID = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
@@ -17,6 +19,15 @@ def _checked_reference(text: str) -> str:
     if not SECRET.match(text):
         raise ValueError("must be 'env:NAME' or 'secret-block:NAME'; a key never stands in a file")
     return text
+
+
+def _checked_networks(texts: list[str]) -> list[str]:
+    for text in texts:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"'{text}' is no address or network such as 10.0.0.0/8") from None
+    return texts
 
 
 class Section(BaseModel):
@@ -30,10 +41,77 @@ class Storage(Section):
     archive: Path = Path("var/archive")
     snapshots: Path = Path("var/snapshots")
     reports: Path = Path("var/reports")
+    service: Path = Path("var/service")
     keep_snapshots: int = Field(48, ge=1)
     keep_days: int = Field(30, ge=1)
     mask_personal_data: bool = True
     lock_timeout_seconds: float = Field(60, ge=0)
+
+
+class Service(Section):
+    """`icflows serve`: where it listens, where it keeps what it was told, what it refuses."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8443, ge=0, le=65535)
+    database: str = ""  # "" = SQLite below storage.service; else a reference to a PostgreSQL URL
+    certificate: Path | None = None  # PEM files; without them plain HTTP, on loopback alone
+    certificate_key: Path | None = None
+    public_url: str = ""  # what the WSDLs name; "" = the address that the caller used
+    trusted_proxies: list[str] = []  # addresses or networks whose X-Forwarded-For counts
+    max_body_bytes: int = Field(65_536, ge=1024, le=16_777_216)
+    head_seconds: float = Field(0.9, gt=0)  # for the request's head, from its first moment
+    body_seconds: float = Field(0.9, gt=0)  # for its body
+    max_connections: int = Field(512, ge=1)
+    wrong_keys: int = Field(10, ge=1)  # from one address within wrong_keys_seconds: refused unread after that
+    wrong_keys_seconds: float = Field(60, gt=0)
+
+    @field_validator("database")
+    @classmethod
+    def _reference(cls, text: str) -> str:
+        return _checked_reference(text) if text else text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, texts: list[str]) -> list[str]:
+        return _checked_networks(texts)
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Service:
+        if bool(self.certificate) != bool(self.certificate_key):
+            raise ValueError("certificate and certificate_key belong together")
+        return self
+
+
+class Inbound(Section):
+    """What IC may call for one biller: keys, addresses, and how pushes are read and handed to IMT."""
+
+    keys: list[str] = Field(min_length=1)  # references; two while a key is being changed
+    header: str = Field("X-Service-Key", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
+    addresses: list[str] = []  # addresses or networks that may call; empty: any with the key
+    push_fields: dict[str, dict[str, Any]] = {}  # any row of tasks/invoicecloud/columns/pushes.toml, overridden
+    pushed_minutes: float = Field(240, gt=0)  # so long a push that is not posted yet lowers the balance
+    stale_minutes: float = Field(180, gt=0)  # IMT not heard for longer: no balance is answered
+    pump_since: datetime | None = None  # pushes are expected of payments from then on (aware)
+    handover: Path | None = None  # folder for files of postings to IMT; without it none are written
+    handover_format: Literal["csv", "parquet"] = "csv"
+    ack_minutes: float = Field(60, gt=0)  # a file not acknowledged by then is offered again
+
+    @field_validator("keys")
+    @classmethod
+    def _references(cls, texts: list[str]) -> list[str]:
+        return [_checked_reference(text) for text in texts]
+
+    @field_validator("addresses")
+    @classmethod
+    def _networks(cls, texts: list[str]) -> list[str]:
+        return _checked_networks(texts)
+
+    @field_validator("pump_since")
+    @classmethod
+    def _aware(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2026-11-10T00:00:00Z")
+        return moment
 
 
 class Alerts(Section):
@@ -124,6 +202,7 @@ class Biller(Section):
     wsdl: Path | None = None
     drop_folder: Path | None = None  # IMT puts its files into <drop_folder>/invoices and /postings
     outbound: Outbound = Outbound()
+    inbound: Inbound | None = None  # without it IC's calls for this biller are refused
     transport: Transport = Transport()
     sftp: Sftp | None = None
     feeds: dict[str, dict[str, Any]] = {}

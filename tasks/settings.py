@@ -19,10 +19,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tasks.errors import SettingsError
 from tasks.invoicecloud.catalogue import FeedSpec, feed_names, feed_spec
 from tasks.nearest import unknown_keys
-from tasks.sections import SECRET, Alerts, Biller, Outbound, Sftp, Storage, Transport
+from tasks.sections import SECRET, Alerts, Biller, Inbound, Outbound, Service, Sftp, Storage, Transport
 
 DEFAULT_FILE = "icflows.toml"
-__all__ = ["Biller", "Outbound", "Settings", "Sftp", "Transport", "load_settings", "secret", "table_name"]
+__all__ = [
+    "Biller", "Inbound", "Outbound", "Service", "Settings", "Sftp", "Transport", "load_settings", "secret", "table_name",
+]  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -38,6 +40,7 @@ class Settings(BaseSettings):
     file: Path
     storage: Storage = Storage()
     alerts: Alerts = Alerts()
+    service: Service = Service()
     billers: dict[str, Biller] = Field(min_length=1)
 
     @classmethod
@@ -83,7 +86,7 @@ class Settings(BaseSettings):
         where = f"{self.file.name} [billers.{biller}.feeds.{feed}]"
         return feed_spec(feed, self.biller(biller).feeds.get(feed), where=where)
 
-    def folder(self, which: Literal["staging", "archive", "snapshots", "reports"]) -> Path:
+    def folder(self, which: Literal["staging", "archive", "snapshots", "reports", "service"]) -> Path:
         """An absolute storage folder."""
         path: Path = getattr(self.storage, which)
         return (self.file.parent / path).resolve()
@@ -113,11 +116,14 @@ def load_settings(file: Path | str | None = None) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
     _refuse_unknown_variables(path)
+    for key in ("certificate", "certificate_key"):
+        _below(data.get("service"), key, path.parent)
     for biller in data.get("billers", {}).values():
         if isinstance(biller, dict):
             _below(biller, "wsdl", path.parent)
             _below(biller, "drop_folder", path.parent)
             _below(biller.get("outbound"), "images", path.parent)
+            _below(biller.get("inbound"), "handover", path.parent)
     try:
         settings = Settings(**{**data, "file": path})
     except ValidationError as error:

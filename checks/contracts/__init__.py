@@ -7,6 +7,7 @@ from checks.contracts.base import Contract
 from checks.contracts.bif import BifRecords
 from checks.contracts.enrolments import Autopay, Paperless
 from checks.contracts.imt import Postings
+from checks.contracts.inbound import Adjustments, EnrolmentPushes, Pushes, RtdrCalls
 from checks.contracts.invoices import InvoiceEvents, OpenAtIc, SpectrumInvoices
 from checks.contracts.payments import Payments
 from checks.contracts.settlements import Settlements
@@ -23,6 +24,10 @@ IMT: dict[str, type[Contract]] = {
     "invoice_events": InvoiceEvents,
     "spectrum_invoices": SpectrumInvoices,
     "open_at_ic": OpenAtIc,
+    "adjustments": Adjustments,
+    "pushes": Pushes,
+    "enrolment_pushes": EnrolmentPushes,
+    "rtdr_calls": RtdrCalls,
 }
 
 __all__ = ["FEEDS", "IMT", "BifRecords", "Contract"]

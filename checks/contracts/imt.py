@@ -27,6 +27,7 @@ class Postings(Contract):
     effective_date: pl.Date = field("date it counts from")
     batch: str = field("IMT's batch", nullable=True)
     posted_by: str = field("user or job", nullable=True)
+    agent_code: str = field("agent of an AgentConnect payment, if IMT kept it", nullable=True)
     reverses_posting_id: str = field("the posting that this one takes back", nullable=True)
 
     @pa.dataframe_check

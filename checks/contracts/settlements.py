@@ -24,6 +24,7 @@ class Settlements(Contract):
     transaction_type: str = field("PAYMENT, REFUND, REJECT, CHARGEBACK or ADJUSTMENT")
     batch_total: Money = field("IC's total of the whole batch", unit="USD")
     batch_item_count: pl.Int32 = field("IC's count of the batch's items", ge=0)
+    agent_code: str = field("agent of an AgentConnect payment, if the report names it", nullable=True)
     merchant_account: str = field("merchant account", nullable=True)
     deposit_account_last4: str = field("last four of the deposit account", nullable=True)
 

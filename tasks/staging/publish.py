@@ -19,7 +19,7 @@ from tasks.errors import ControlTotalError, Retry
 from tasks.reconcile.model import TIME, Schema
 from tasks.staging.dictionary import comments
 from tasks.staging.query import scalar
-from tasks.staging.schema import OUTBOX, RECON, state_view, versioned_ddl
+from tasks.staging.schema import OUTBOX, RECON, state_views, versioned_ddl
 from tasks.staging.store import STORAGE_VERSION
 
 MASK = "'***'"
@@ -163,7 +163,8 @@ def _current_rows(connection: duckdb.DuckDBPyConnection) -> None:
         for statement in versioned_ddl(schema, table, contract):
             if statement.startswith("CREATE VIEW"):
                 connection.execute(statement)
-    connection.execute(state_view())
+    for statement in state_views():
+        connection.execute(statement)
 
 
 def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

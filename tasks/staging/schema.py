@@ -94,9 +94,10 @@ def versioned_ddl(schema: str, table: str, contract: type[Contract]) -> list[str
     ]
 
 
-def state_view() -> str:
-    """CREATE statement of imt.invoices, the state of each invoice, made from its events."""
-    return Path(__file__).with_name("invoice_state.sql").read_text("utf-8")
+def state_views() -> list[str]:
+    """CREATE statements of imt.invoices (the state of each invoice, made from its events) and of what is owed."""
+    texts = (Path(__file__).with_name(name).read_text("utf-8") for name in ("invoice_state.sql", "balances.sql"))
+    return [statement for text in texts for statement in text.split(";\n") if "CREATE" in statement]
 
 
 def frame_ddl(table: str, schema: Schema) -> str:
@@ -108,7 +109,7 @@ def frame_ddl(table: str, schema: Schema) -> str:
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing; cheap when all is there."""
-    last = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'outbox' AND table_name = 'held'"
+    last = "SELECT count(*) FROM duckdb_views() WHERE schema_name = 'imt' AND view_name = 'account_balances'"
     if scalar(connection, last):
         return
     connection.begin()
@@ -125,7 +126,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" ({columns_sql})')
     for name, schema_of in RECON.items():
         connection.execute(frame_ddl(f"recon.{name}", schema_of))
-    connection.execute(state_view())
     for name, schema_of in OUTBOX.items():
         connection.execute(frame_ddl(f"outbox.{name}", schema_of))
+    for statement in state_views():
+        connection.execute(statement)
     connection.commit()
