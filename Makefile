@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 p
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NODE := tests/clients/node
 
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -27,8 +28,14 @@ demo: setup
 up: setup
 	@$(BIN)/icflows up
 
-test: setup $(VENV)-duckdb14/.installed
+test: setup $(VENV)-duckdb14/.installed $(NODE)/node_modules/.installed
 	$(BIN)/python -m pytest
+
+# Node's soap package, which calls our services as another company would; nothing but a test uses it.
+$(NODE)/node_modules/.installed: $(NODE)/package-lock.json
+	@command -v npm >/dev/null || { echo "the tests need npm; on Debian: apt install nodejs npm"; exit 1; }
+	@npm ci --prefix $(NODE) --silent --no-audit --no-fund --no-update-notifier --ignore-scripts
+	@touch $@
 
 # The oldest stock DuckDB client that must read our snapshots; nothing but a test uses it.
 $(VENV)-duckdb14/.installed: requirements-duckdb14.lock

@@ -62,7 +62,7 @@ def _span(poll: dict[str, Any]) -> str:
 
 def load(
     kind: Annotated[
-        str, typer.Argument(help="postings, invoices (events), open-at-ic or spectrum-invoices.")
+        str, typer.Argument(help="postings, invoices (events), adjustments, open-at-ic or spectrum-invoices.")
     ],
     file: Annotated[Path, typer.Argument(help="CSV or Parquet from IMT.")],
     biller: Annotated[

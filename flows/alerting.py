@@ -31,6 +31,14 @@ EVENTS: dict[Kind, str] = {
     "upload_undecided": "icflows.invoices.trouble",
     "bill_images": "icflows.invoices.trouble",
     "file_failed": "icflows.file.failed",
+    "push_conflict": "icflows.pushes.trouble",
+    "push_unread": "icflows.pushes.trouble",
+    "push_suspense": "icflows.pushes.trouble",
+    "push_above_balance": "icflows.pushes.trouble",
+    "enrolment_refused": "icflows.pushes.trouble",
+    "handover_late": "icflows.pushes.trouble",
+    "handover_refused": "icflows.pushes.trouble",
+    "service_down": "icflows.pushes.trouble",
 }
 
 

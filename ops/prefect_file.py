@@ -104,9 +104,13 @@ def _for_billers(raw: dict[str, Any], written_for: str, settings: Settings) -> l
 
 
 def _has_work(made: dict[str, Any], settings: Settings) -> bool:
-    """A biller without a drop folder needs no run that looks into it every few minutes."""
-    looks_into_folder = made["entrypoint"] == "flows.take_files.take_files"
-    return not looks_into_folder or settings.biller(made["parameters"]["biller"]).drop_folder is not None
+    """A biller without a drop folder, or whom IC does not call, needs no run that looks every few minutes."""
+    biller = settings.biller(made["parameters"]["biller"])
+    needs = {
+        "flows.take_files.take_files": biller.drop_folder,
+        "flows.collect_pushes.collect_pushes": biller.inbound,
+    }
+    return needs.get(made["entrypoint"], made) is not None
 
 
 def _with_settings(raw: dict[str, Any], settings: Settings) -> dict[str, Any]:

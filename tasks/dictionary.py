@@ -35,7 +35,8 @@ def _feeds() -> Iterator[str]:
 def _imt() -> Iterator[str]:
     kinds = {table: kind for kind, table in KINDS.items()}
     for name, contract in IMT.items():
-        yield f"## imt.{name}\n\n{_first_line(contract)} Loaded by `icflows load {kinds[name]} FILE`.\n"
+        how = f"Loaded by `icflows load {kinds[name]} FILE`" if name in kinds else "Received by `icflows serve`"
+        yield f"## imt.{name}\n\n{_first_line(contract)} {how}.\n"
         yield from _table(contract, None)
         yield ""
 
@@ -43,7 +44,8 @@ def _imt() -> Iterator[str]:
 def _first_line(contract: type[Contract]) -> str:
     module = sys.modules[contract.__module__].__doc__ or ""
     own = contract.__dict__.get("__doc__") or ""
-    return (own if contract.__module__.endswith("invoices") else module).splitlines()[0]
+    many = contract.__module__.endswith(("invoices", "inbound"))
+    return (own if many else module).splitlines()[0]
 
 
 def _table(contract: type[Contract], spec: FeedSpec | None) -> Iterator[str]:

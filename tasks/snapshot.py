@@ -76,6 +76,7 @@ def about(settings: Settings, biller: str, made: dict[str, object]) -> publish.A
     info = {
         "biller": biller, "product": own.product, **made, "icflows_version": version("icflows"),
         "storage_version": STORAGE_VERSION, "time_zone": own.time_zone, "void_statuses": list(rules.void_statuses),
+        "pump_since": own.inbound.pump_since if own.inbound else None,
     }  # fmt: skip
     feeds = [
         (name, rank, round(feed.interval_hours * 3600), round(feed.interval_hours * 3600 * rules.late_factor))

@@ -42,6 +42,7 @@ INFO: Schema = {
     "biller": pl.String, "product": pl.String, "as_of": TIME, "made_at": TIME, "time_zone": pl.String,
     "masked": pl.Boolean, "icflows_version": pl.String, "duckdb_version": pl.String, "storage_version": pl.String,
     "last_run_id": pl.String, "last_run_as_of": TIME, "void_statuses": pl.List(pl.String),
+    "pump_since": TIME,
 }  # fmt: skip
 FEED_TIMES: Schema = {
     "feed": pl.String, "position": pl.Int64, "interval_seconds": pl.Int64, "late_after_seconds": pl.Int64,

@@ -205,3 +205,77 @@ LEFT JOIN looked l USING (invoice_number)
 LEFT JOIN pictured p USING (invoice_number)
 LEFT JOIN waits w USING (invoice_number)
 ORDER BY n.invoice_number;
+
+-- One row per payment that was pushed or reported: push, report, posting side by side. LOST: reported, never pushed,
+-- though the Data Pump was on by then (pump_since); a push that comes after the report is late, not lost.
+CREATE VIEW v_push_chain AS
+WITH pushed AS (
+    SELECT lower(payment_guid) AS guid, min(received_at) AS pushed_at, count(*) AS contents,
+           arg_min(payment_amount, variant) AS pushed_amount, arg_min(approved, variant) AS push_approved,
+           arg_min(account_number, variant) AS account_number, arg_min(invoice_number, variant) AS invoice_number,
+           arg_min(agent_code, variant) AS agent_code, arg_min(account_known, variant) AS account_known,
+           arg_min(above_balance, variant) AS above_balance, arg_min(open_balance, variant) AS open_balance,
+           arg_min(handover_sequence, variant) AS handover_sequence, arg_min(acknowledged_at, variant) AS acknowledged_at
+    FROM imt.pushes GROUP BY ALL),
+reported AS (
+    SELECT lower(payment_guid) AS guid, min(payment_date) AS paid_at, min(first_seen_at) AS first_reported_at,
+           sum(payment_amount) AS reported_amount, bool_and(approved) AS approved, min(account_number) AS account_number,
+           min(invoice_number) AS invoice_number, min(agent_code) AS agent_code
+    FROM feed.payments GROUP BY ALL),
+posted AS (
+    SELECT lower(payment_guid) AS guid, sum(amount) AS posted_amount, min(posted_at) AS posted_at
+    FROM imt.postings WHERE status = 'POSTED' AND payment_guid IS NOT NULL GROUP BY ALL)
+SELECT coalesce(p.guid, r.guid) AS payment_guid,
+       CASE WHEN r.guid IS NULL THEN 'NOT_REPORTED'
+            WHEN p.guid IS NULL AND r.paid_at >= i.pump_since THEN 'LOST'
+            WHEN p.guid IS NULL THEN 'NOT_EXPECTED'
+            WHEN p.pushed_at > r.first_reported_at THEN 'LATE' ELSE 'PUSHED' END AS push_state,
+       p.pushed_at, r.paid_at, r.first_reported_at, t.posted_at,
+       CAST(p.pushed_amount AS DECIMAL(18,2)) AS pushed_amount, CAST(r.reported_amount AS DECIMAL(18,2)) AS reported_amount,
+       CAST(t.posted_amount AS DECIMAL(18,2)) AS posted_amount, p.push_approved, r.approved,
+       coalesce(r.account_number, p.account_number) AS account_number,
+       coalesce(r.invoice_number, p.invoice_number) AS invoice_number, coalesce(r.agent_code, p.agent_code) AS agent_code,
+       p.contents, p.account_known, p.open_balance, p.above_balance, p.handover_sequence, p.acknowledged_at
+FROM pushed p FULL JOIN reported r ON r.guid = p.guid
+CROSS JOIN snapshot_info i
+LEFT JOIN posted t ON t.guid = coalesce(p.guid, r.guid);
+
+-- Payments that agents took in (AgentConnect): each through report, push, posting and settlement.
+CREATE VIEW v_agent_payments AS
+WITH booked AS (
+    SELECT lower(payment_guid) AS guid, any_value(agent_code) AS agent_code, sum(amount) AS amount, min(posted_at) AS posted_at
+    FROM imt.postings WHERE status = 'POSTED' AND payment_guid IS NOT NULL GROUP BY ALL),
+pushed AS (
+    SELECT lower(payment_guid) AS guid, arg_min(agent_code, variant) AS agent_code, min(received_at) AS pushed_at
+    FROM imt.pushes GROUP BY ALL)
+SELECT coalesce(c.agent_code, u.agent_code, b.agent_code) AS agent_code, c.paid_at, c.paid_on, c.payment_guid,
+       c.account_number, c.invoice_number, c.tender, c.payment_amount, c.accepted, u.pushed_at, b.posted_at,
+       c.posted_amount, c.settled_date, c.settled_batch_id, c.settled_amount, c.returned_at, c.returned_amount,
+       c.state, c.state_reason, c.break_codes, u.agent_code AS pushed_agent_code, b.agent_code AS posted_agent_code
+FROM v_payment_chain c
+LEFT JOIN booked b ON b.guid = lower(c.payment_guid)
+LEFT JOIN pushed u ON u.guid = lower(c.payment_guid)
+WHERE c.payment_source = 'AGENTCONNECT' OR coalesce(c.agent_code, u.agent_code, b.agent_code) IS NOT NULL
+ORDER BY agent_code, c.paid_at;
+
+-- One row per agent: what came in through them, how far it got, what is broken.
+CREATE VIEW v_agents AS
+SELECT coalesce(agent_code, '(none)') AS agent_code, count(*) AS payments,
+       count(*) FILTER (NOT accepted) AS declined,
+       CAST(coalesce(sum(payment_amount) FILTER (accepted), 0) AS DECIMAL(18,2)) AS paid_amount,
+       CAST(coalesce(sum(posted_amount), 0) AS DECIMAL(18,2)) AS posted_amount,
+       CAST(coalesce(sum(settled_amount), 0) AS DECIMAL(18,2)) AS settled_amount,
+       CAST(coalesce(sum(returned_amount), 0) AS DECIMAL(18,2)) AS returned_amount,
+       count(*) FILTER (pushed_at IS NOT NULL) AS pushed, count(*) FILTER (break_codes IS NOT NULL) AS broken,
+       CAST(coalesce(sum(payment_amount) FILTER (break_codes IS NOT NULL), 0) AS DECIMAL(18,2)) AS broken_amount,
+       min(paid_on) AS first_paid_on, max(paid_on) AS last_paid_on
+FROM v_agent_payments GROUP BY ALL ORDER BY agent_code;
+
+-- What IC was told of balances, call by call, beside what IMT says now.
+CREATE VIEW v_balance_calls AS
+SELECT c.called_at, c.subject, c.form, c.invoice_number, coalesce(c.account_number, b.account_number) AS account_number,
+       c.result, c.balance_answered, c.payable, c.known_as_of, c.latency_us,
+       CASE WHEN c.subject = 'INVOICE' THEN greatest(b.balance, 0) END::DECIMAL(18,2) AS imt_balance,
+       b.changed_at AS imt_changed_at, b.status AS imt_status
+FROM imt.rtdr_calls c LEFT JOIN imt.balances b ON c.subject = 'INVOICE' AND b.invoice_number = c.invoice_number
+ORDER BY c.called_at DESC, c.call_id DESC;
