@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from cli.cutover_services import Ground, Seen, State, polled, service
 from cli.deployed import schedule_of
+from cli.doctor_inbound import seen_serving
 from cli.finding import Finding
+from ops.service import address
 from tasks.errors import IcflowsError
 from tasks.outbox.overview import conversion, sent_forms
 from tasks.settings import Settings
@@ -82,7 +84,7 @@ def walk(settings: Settings, biller: str, at: datetime) -> Iterator[Step]:
         where = PORTAL.format(path=detail.portal) if detail.portal else ""
         yield Step(
             detail.what, detail.feature, detail.detail, state, SAID[state], words, where,
-            detail.how.replace("{biller}", biller),
+            detail.how.replace("{biller}", biller).replace("{service}", address(settings)),
         )  # fmt: skip
 
 
@@ -174,6 +176,11 @@ def _accounts(ground: Ground, _: str) -> Seen:
     return "ok", f"all {told.records} records have the account that IC has, as far as it was listed or seen"
 
 
+def _serves(ground: Ground, what: str) -> Seen:
+    good, words = seen_serving(ground.settings, ground.biller, ground.at, what)
+    return ("ok" if good else "fail"), words
+
+
 CHECKS: Mapping[str, Callable[[Ground, str], Seen]] = {
     "hourly": _hourly,
     "polled": polled,
@@ -183,4 +190,5 @@ CHECKS: Mapping[str, Callable[[Ground, str], Seen]] = {
     "guid": _guid,
     "converted": _converted,
     "accounts": _accounts,
+    "serves": _serves,
 }

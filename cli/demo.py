@@ -2,6 +2,7 @@
 
 Evening one (three days before the close): all feeds are pulled, a few rows are spoilt on the wire; all open
 bills and their images go out. In between invoices are reissued and cancelled, and one upload's answer is lost.
+The Data Pump was switched on before that: payments are pushed, some twice, some never; balances are asked for.
 The close: a feed is down, another one lies, the rest is pulled again; what was planted must be found.
 Sandbox, SOAP, DuckDB and Prefect are the real parts; only time is given by hand.
 """
@@ -20,17 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from cli.demo_screen import compare_answers, screen
+from cli.demo_service import KEY_VARIABLE, Callers, callers
 from cli.engine import load_flow
 from cli.progress import step
 from cli.show import OK, WRONG, emit_json, say
 from sandbox import Sandbox
 from sandbox.carrier import Carrier, generate
+from sandbox.pump import Form
 from tasks.settings import load_settings
 
 CLOSE = datetime(2026, 10, 30, 23, 0, tzinfo=UTC)
 EVENING = CLOSE - timedelta(days=3)
+OPENING = CLOSE - timedelta(days=12)  # the Data Pump is switched on; IMT's files of that day are loaded
 FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
 _KEY_VARIABLE, _SFTP_VARIABLE = "ICFLOWS_DEMO_KEY", "ICFLOWS_DEMO_SFTP_PASSWORD"
+ALL_KINDS = ("postings", "invoices", "adjustments")
 _ALL_IMAGES = 1_000_000
 # What the close does to the feeds: AutoPay is down, paperless lies; both are late by then.
 _FAULTS = {"B36": ["autopay", "paperless"], "B37": ["paperless"]}
@@ -47,6 +52,7 @@ class Day:
     sent: list[dict[str, Any]] = field(default_factory=list)
     reconciled: dict[str, Any] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
+    called: dict[str, Any] = field(default_factory=dict)
 
 
 def play(folder: Path, accounts: int, days: int, seed: int, as_json: bool) -> int:
@@ -65,9 +71,17 @@ def play(folder: Path, accounts: int, days: int, seed: int, as_json: bool) -> in
             Sandbox(carrier.folder, now=CLOSE, state=folder / "sandbox", empty=True)
         )
         day = Day(folder, _write_settings(folder, sandbox, days))
-        _evening(day, carrier, sandbox, EVENING)
-        _between(day, carrier, sandbox)
-        _close(day, carrier, sandbox)
+        ic = stack.enter_context(callers(day.settings_file, carrier, OPENING))
+        _load(day, carrier, OPENING, ALL_KINDS)
+        _evening(day, carrier, sandbox, ic)
+        _between(day, carrier, sandbox, ic)
+        _close(day, carrier, sandbox, ic)
+        day.called = {
+            "pushed": ic.pushed,
+            "asked": ic.asked,
+            "handed": ic.handed,
+            "booked_twice": ic.imt.doubles,
+        }
         hooks = sandbox.hooks()
     answers = compare_answers(load_settings(day.settings_file), carrier.truth())
     seconds = time.monotonic() - started
@@ -85,7 +99,15 @@ def _prepare(stack: ExitStack, folder: Path, accounts: int, days: int, seed: int
 
     with ThreadPoolExecutor(1) as beside:
         making = beside.submit(
-            generate, seed, accounts, days, CLOSE, folder / "carrier", feed_faults=_FAULTS, images=_ALL_IMAGES
+            generate,
+            seed,
+            accounts,
+            days,
+            CLOSE,
+            folder / "carrier",
+            feed_faults=_FAULTS,
+            images=_ALL_IMAGES,
+            plant={"B27": 2},
         )
         with step(f"a carrier of {accounts:,} accounts and {days} days, and a Prefect server, are made"):
             url = stack.enter_context(server(home=folder / "prefect"))
@@ -114,6 +136,11 @@ invoice_format_guid = "99999999-8888-7777-6666-555555555555"
 [billers.acme.outbound]
 images = "from-imt/images"
 
+[billers.acme.inbound]
+keys = ["env:{KEY_VARIABLE}"]
+handover = "to-imt"
+pump_since = "{OPENING:%Y-%m-%dT%H:%M:%SZ}"
+
 [billers.acme.sftp]
 host = "{sandbox.host}"
 port = {sandbox.sftp_port}
@@ -135,10 +162,12 @@ ach_rejects.initial = "{days + 5}d"
     return file
 
 
-def _evening(day: Day, carrier: Carrier, sandbox: Sandbox, moment: datetime) -> None:
+def _evening(day: Day, carrier: Carrier, sandbox: Sandbox, ic: Callers) -> None:
     """Three days before the close: everything answers, but some rows are spoilt on the wire."""
+    moment = EVENING
     sandbox.clock(moment)
-    _load(day, carrier, moment)
+    _push(ic, moment, "form")
+    _load(day, carrier, moment, ALL_KINDS)
     sandbox.fault(
         "bad_value", operation="BillerAutoPayCustomerReportSOAP", column="DrawOffsetDays", row=3, value="two"
     )
@@ -155,25 +184,31 @@ def _evening(day: Day, carrier: Carrier, sandbox: Sandbox, moment: datetime) -> 
     _reconcile(day, moment)
 
 
-def _between(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
+def _between(day: Day, carrier: Carrier, sandbox: Sandbox, ic: Callers) -> None:
     """Hours of sending: an upload whose answer is lost, reissues of both kinds, recalls that are looked at."""
     hour, lost = timedelta(hours=1), EVENING + timedelta(hours=12)
     sandbox.clock(lost)
+    _push(ic, lost, "soap")
     _load(day, carrier, lost, ("invoices",))
     sandbox.fault("close_no_reply", operation="UploadInvoice")
     _publish(day, sandbox, lost, "the answer is lost")
     _publish(day, sandbox, lost + hour, "settled by asking")
     early = CLOSE - 3 * hour
     sandbox.clock(early)
-    _load(day, carrier, early, ("invoices",))
+    _push(ic, early, "soap")
+    _load(day, carrier, early, ALL_KINDS)
+    with _quiet(f"{early:%d %b %H:%M} InvoiceCloud asks what is owed"):
+        ic.ask(carrier, early)
     _publish(day, sandbox, early, "new bills, R and D")
     _publish(day, sandbox, early + hour, "were R and D obeyed?")
 
 
-def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
+def _close(day: Day, carrier: Carrier, sandbox: Sandbox, ic: Callers) -> None:
     """The close: AutoPay is down, paperless answers an empty list, everything else goes on."""
     sandbox.clock(CLOSE)
-    _load(day, carrier, CLOSE)
+    _push(ic, CLOSE, "json")
+    _load(day, carrier, CLOSE, ALL_KINDS)
+    _push(ic, CLOSE, "json")
     sandbox.fault("http_503", operation="BillerAutoPayCustomerReportSOAP", times=-1, retry_after=0)
     sandbox.fault("empty", operation="BillerPaperlessCustomerReportDataSet")
     for feed in FEEDS:
@@ -186,9 +221,14 @@ def _close(day: Day, carrier: Carrier, sandbox: Sandbox) -> None:
         )
 
 
-def _load(
-    day: Day, carrier: Carrier, moment: datetime, kinds: tuple[str, ...] = ("postings", "invoices")
-) -> None:
+def _push(ic: Callers, moment: datetime, form: Form) -> None:
+    """InvoiceCloud pushes what was paid; IMT gets it in files; staging hears of it."""
+    with _quiet(f"{moment:%d %b %H:%M} payments pushed ({form}), handed to IMT"):
+        ic.push(moment, form)
+        ic.collect(moment)
+
+
+def _load(day: Day, carrier: Carrier, moment: datetime, kinds: tuple[str, ...]) -> None:
     folder = day.folder / "from-imt" / f"{moment:%Y%m%dT%H}"
     carrier.imt_until(moment, folder)
     carrier.images_until(moment, day.folder / "from-imt" / "images")

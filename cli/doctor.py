@@ -10,6 +10,7 @@ from pathlib import Path
 
 import requests
 
+from cli.doctor_inbound import inbound, service
 from cli.doctor_outbound import outbound
 from cli.finding import Finding
 from tasks.errors import IcflowsError, StagingBusy
@@ -39,6 +40,8 @@ def examine(config: Path | None, only: str | None) -> Iterator[Finding]:
         yield _sftp(name, biller)
         yield _staging(settings, name)
         yield from outbound(settings, name)
+        yield from inbound(settings, name)
+    yield from service(settings)
     yield from _folders(settings)
     yield _alerts(settings)
     yield _prefect()
@@ -68,8 +71,8 @@ def _feeds(settings: Settings, name: str) -> Iterator[Finding]:
 
 
 def _services(name: str, biller: Biller) -> Iterator[Finding]:
-    for service in ("CloudReporting", "CloudInvoicing", "CloudManagement"):
-        what, url = f"{name}: {service}", service_url(biller, service)
+    for asked in ("CloudReporting", "CloudInvoicing", "CloudManagement"):
+        what, url = f"{name}: {asked}", service_url(biller, asked)
         try:
             answer = requests.get(f"{url}?wsdl", timeout=_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
@@ -117,10 +120,10 @@ def _staging(settings: Settings, name: str) -> Finding:
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
-    for which in ("staging", "archive", "snapshots", "reports"):
+    for which in ("staging", "archive", "snapshots", "reports", "service"):
         folder = settings.folder(which)  # type: ignore[arg-type]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # personal data
             with tempfile.TemporaryFile(dir=folder):
                 free = shutil.disk_usage(folder).free
         except OSError as error:

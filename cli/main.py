@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cli import capabilities, convert, operate, outbox, run, serve, view
+from cli import capabilities, convert, operate, outbox, pushes, run, serve, view
 from cli.show import USAGE, fail
 from tasks.errors import IcflowsError
 
@@ -48,6 +48,7 @@ outbox.register(app)
 convert.register(app)
 capabilities.register(app)
 serve.register(app)
+pushes.register(app)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from flows import engine
 from flows.alerting import alert, biller_resource, business_time, clear, deliver_by_hand
 from flows.engine import flow, task
+from flows.owing import refresh_after
 from flows.publish_invoices import publish_invoices
 from flows.pull_feed import may_pass
 from tasks.alerts import Alert
@@ -41,6 +42,8 @@ def load_file(
         clear(settings, biller, now, ["check_failed"], [kind])
     result = asdict(found)
     engine.artifact(f"load-{kind}-{biller}", [result], f"What was loaded from {found.file} for {biller}")
+    if owed := refresh_after(settings, biller, kind, now):
+        result["balances"] = owed
     engine.emit("icflows.file.loaded", resource, {"biller": biller, "kind": kind, "rows_new": found.rows_new})
     deliver_by_hand(settings, biller, now)
     if kind == "invoice_events" and settings.biller(biller).product == "mips-apps":

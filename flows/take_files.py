@@ -11,6 +11,7 @@ from flows import engine
 from flows.alerting import alert, biller_resource, business_time, clear, deliver_by_hand
 from flows.engine import flow
 from flows.load_file import load
+from flows.owing import KINDS, refresh_after
 from flows.publish_invoices import publish_invoices
 from tasks.alerts import Alert
 from tasks.archive import safe_text
@@ -44,6 +45,9 @@ def take_files(
     files, trouble = _take_all(settings, biller, folder, now, quiet_seconds)
     _tell(settings, biller, now, files)
     result = _summary(biller, now, files, strangers(folder))
+    touched = {table_of(line["kind"]) for line in files if line["state"] == "loaded"}
+    for kind in sorted(touched & set(KINDS))[:1]:  # once for all files
+        result["balances"] = refresh_after(settings, biller, kind, now)
     if files:
         engine.artifact(f"files-{biller}", files, f"What was taken from the drop folder of {biller}")
     deliver_by_hand(settings, biller, now)

@@ -1,4 +1,4 @@
-"""`make up`: Prefect server, worker, deployments, automations and the sandbox on loopback, until Ctrl-C.
+"""`make up`: Prefect server, worker, deployments, automations, sandbox and service on loopback, until Ctrl-C.
 
 `server()` alone is what the demo and the tests use.
 """
@@ -21,6 +21,7 @@ from ops.deploy import check, deploy
 from ops.deploy_result import DeployResult
 from ops.prefect_env import LOCAL_API, answers, child_environment, use_server
 from ops.processes import Child, free_port, listens
+from ops.service import start_service
 from tasks.errors import SettingsError, Stop
 from tasks.settings import Biller, Settings, load_settings
 
@@ -116,7 +117,7 @@ def up(
         raise SettingsError(f"port {port} is taken; is `make up` running already?")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
-        children = _sandboxes(settings, stack, say)
+        children = _sandboxes(settings, stack, say) + start_service(settings, stack, say)
         say("starting the Prefect server …")
         stack.enter_context(server(home, port))
         result = deploy(settings.file, written)
