@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class CarrierData:
     def report(self, operation: Operation, window: tuple[datetime, datetime] | None, now: datetime) -> Report:
         """The rows of a half-open window [from, to) that exist at `now`; snapshots as of `now`."""
         frame = self.table(operation.table)
+        operation = _as_far_as_known(operation, frame)
         if operation.window is None or window is None:
             mask = frame.select(
                 (pl.col("valid_from") <= now) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > now))
@@ -86,3 +88,9 @@ class CarrierData:
     def _first(self, table: str, column: str, value: str) -> dict[str, object] | None:
         found = self.table(table).filter(pl.col(column) == value)
         return found.row(0, named=True) if found.height else None
+
+
+def _as_far_as_known(operation: Operation, frame: pl.DataFrame) -> Operation:
+    """Without the optional columns that this carrier's table lacks."""
+    known = tuple(c for c in operation.columns if not c.optional or c.source in frame.columns)
+    return operation if len(known) == len(operation.columns) else replace(operation, columns=known)

@@ -22,12 +22,16 @@ Form = Literal["typed", "dataset"]
 
 @dataclass(frozen=True)
 class Column:
-    """One element of a row: wire name, source column, kind, and whether the typed form may say nil."""
+    """One element of a row: wire name, source column, kind, and whether the typed form may say nil.
+
+    `optional`: only a carrier whose table has the source shows it, as the captured one does not.
+    """
 
     wire: str
     source: str
     kind: Kind = "string"
     nillable: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,9 @@ SETTLEMENTS = (
     Column("BatchTotal", "batch_total", "decimal"),
     Column("BatchItemCount", "batch_item_count", "int"),
 )
+# No typed form has these: the captured WSDL does not know them.
+PAYMENTS_DATASET = (*PAYMENTS, Column("PaymentLineNo", "payment_line_no", "int", optional=True))
+SETTLEMENTS_DATASET = (*SETTLEMENTS, Column("AgentCode", "agent_code", optional=True))
 REJECTS = (
     Column("RejectDateGMT", "reject_date", "dateTime"),
     Column("OriginalPaymentGUID", "original_payment_guid"),
@@ -138,7 +145,7 @@ _ALL = (
         "dataset",
         "PaymentReporting",
         "Payments",
-        PAYMENTS,
+        PAYMENTS_DATASET,
         GMT,
         "payment_date",
     ),
@@ -158,7 +165,7 @@ _ALL = (
         "dataset",
         "BillerSettledBatchDetail",
         "Settlements",
-        SETTLEMENTS,
+        SETTLEMENTS_DATASET,
         DATES,
         "settled_date",
     ),

@@ -38,13 +38,34 @@ class Carrier:
         return self.table("truth")
 
     def imt_until(self, as_of: datetime, out: Path) -> tuple[Path, Path]:
-        """IMT's two exports as they were at `as_of`: (postings CSV, CSV of invoice events) in `out`."""
+        """IMT's exports as they were at `as_of`: (postings CSV, CSV of invoice events) in `out`; beside them
+        `imt_adjustments.csv`."""
         out.mkdir(parents=True, exist_ok=True)
         booked = self.table("imt_postings").filter(pl.col("posted_at") <= as_of)
         billed = self.table("imt_invoices").filter(pl.col("occurred_at") <= as_of)
         booked.write_csv(out / "imt_postings.csv", datetime_format=CSV_STAMP)
         billed.write_csv(out / "imt_invoices.csv", datetime_format=CSV_STAMP)
+        self.adjustments_until(as_of, out)
         return out / "imt_postings.csv", out / "imt_invoices.csv"
+
+    def adjustments_until(self, as_of: datetime, out: Path) -> Path:
+        """IMT's adjustments as it had exported them by `as_of`: a CSV in `out`."""
+        out.mkdir(parents=True, exist_ok=True)
+        told = self.table("imt_adjustments").filter(pl.col("visible_at") <= as_of).drop("visible_at")
+        told.write_csv(out / "imt_adjustments.csv", datetime_format=CSV_STAMP)
+        return out / "imt_adjustments.csv"
+
+    def lost_pushes(self, since: datetime | None = None) -> pl.DataFrame:
+        """Payments (made from `since` on) whose push never comes: payment_guid, payment_date, payment_amount
+        (USD), posted: whether IMT booked it all the same; if not, it is a B01 of the answer sheet."""
+        posted = self.table("imt_postings")["payment_guid"].drop_nulls().unique()
+        lost = self.table("pushes").filter(pl.col("lost") & (pl.col("payment_date") >= (since or self.start)))
+        return lost.select(
+            "payment_guid",
+            "payment_date",
+            "payment_amount",
+            pl.col("payment_guid").is_in(posted.implode()).alias("posted"),
+        )
 
     @property
     def images(self) -> Path:

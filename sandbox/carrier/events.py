@@ -14,19 +14,25 @@ _LEAST = 2_500  # cents; the minimum due where more is owed
 _COLUMNS = (
     "event", "occurred_at", "acct", "account_number", "policy_number", "invoice_type_id", "autopay",
     "invoice_number", "invoice_date", "due_date", "total_cents", "balance_cents", "replaces_invoice_number",
-    "still_in_imt", "plant",
+    "still_in_imt", "agent_code", "plant",
 )  # fmt: skip
 
 
-def build(draws: Draws, span: Span, bills: pl.DataFrame, fates: pl.DataFrame, strays: int) -> pl.DataFrame:
+def build(
+    draws: Draws, span: Span, bills: pl.DataFrame, fates: pl.DataFrame, booked: pl.DataFrame, strays: int
+) -> pl.DataFrame:
     """All events up to the close in order of time; money in cents; `event_id`; `plant` of the invoice.
 
-    `strays` (B29) are cancellations of invoices that were never billed.
+    `booked` are IMT's postings: its own balance follows from them. `strays` (B29) are cancellations of
+    invoices that were never billed.
     """
-    fated = bills.join(
+    fated = bills.drop("paid_at", "balance_cents").join(
         fates.rename({"event": "fate"}), on="invoice_number", how="left", maintain_order="left"
     )
+    fated = fated.join(_posted(booked), on="invoice_number", how="left", maintain_order="left")
+    left = pl.col("premium_cents") - pl.col("posted_cents").fill_null(0)
     fated = fated.with_columns(
+        left.clip(lower_bound=0).alias("balance_cents"),
         pl.lit(None, pl.String).alias("replaces_invoice_number"),
         pl.col("premium_cents").alias("total_cents"),
         pl.col("still_in_imt").alias("still"),
@@ -45,6 +51,17 @@ def build(draws: Draws, span: Span, bills: pl.DataFrame, fates: pl.DataFrame, st
     return frame.with_columns(pl.concat_str(pl.lit("EV-"), number).alias("event_id"))
 
 
+def _posted(booked: pl.DataFrame) -> pl.DataFrame:
+    """invoice_number, paid_at (its last payment was posted then), posted_cents (the sum of all posted by then)."""
+    of = booked.filter((pl.col("status") == "POSTED") & pl.col("invoice_number").is_not_null())
+    paid = of.filter(pl.col("kind") == "PAYMENT")
+    last = paid.group_by("invoice_number").agg(pl.col("posted_at").max().alias("paid_at"))
+    until = of.join(last, on="invoice_number").filter(pl.col("posted_at") <= pl.col("paid_at"))
+    return until.group_by("invoice_number").agg(
+        pl.col("paid_at").first(), pl.col("cents").sum().alias("posted_cents")
+    )
+
+
 def _made(fated: pl.DataFrame) -> pl.DataFrame:
     return fated.with_columns(
         pl.lit("NEW").alias("event"),
@@ -54,8 +71,9 @@ def _made(fated: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paid(fated: pl.DataFrame) -> pl.DataFrame:
-    """The balance after the last payment; a recalled invoice does not change any more."""
-    at = pl.col("paid_at").dt.truncate("1s")
+    """The balance when IMT posted the last payment, not before: what is posted after an event is taken off
+    its balance. A recalled invoice does not change any more."""
+    at = pl.col("paid_at")
     alive = pl.col("recall_at").is_null() | (at < pl.col("recall_at"))
     return fated.filter(pl.col("paid_at").is_not_null() & alive).with_columns(
         pl.lit("CHANGED").alias("event"), at.alias("occurred_at")
@@ -80,6 +98,7 @@ def _reissued(draws: Draws, old: pl.DataFrame) -> pl.DataFrame:
         owed.alias("balance_cents"),
         pl.col("invoice_number").alias("replaces_invoice_number"),
         pl.col("still").alias("still_in_imt"),
+        "agent_code",
         pl.lit(None, pl.String).alias("plant"),
     )
 
@@ -128,7 +147,7 @@ def imt(events: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
         pl.when("autopay").then(pl.col("due_date") - timedelta(days=2)).alias("autopay_collection_date"),
         pl.lit(True).alias("allow_partial"),
         *contacts.COLUMNS,
-        pl.lit(None, pl.String).alias("agent_code"),
+        "agent_code",
         "replaces_invoice_number",
         "still_in_imt",
         "pdf_path",

@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from sandbox.carrier import (
+    adjustments,
     contacts,
+    doubles,
     enrolments,
     events,
     images,
@@ -17,6 +19,7 @@ from sandbox.carrier import (
     people,
     plants,
     postings,
+    pushes,
     recalls,
     returns,
     settlements,
@@ -28,7 +31,12 @@ from sandbox.carrier.draws import Draws
 from sandbox.carrier.span import Span
 
 # Tables that IMT or the portal hand out as CSV too, and the name of that file.
-_CSV = {"imt_postings": "imt_postings", "imt_invoices": "imt_invoices", "ic_open": "open_at_ic"}
+_CSV = {
+    "imt_postings": "imt_postings",
+    "imt_invoices": "imt_invoices",
+    "imt_adjustments": "imt_adjustments",
+    "ic_open": "open_at_ic",
+}
 
 
 def generate(
@@ -66,7 +74,8 @@ def generate(
     for name, frame in made.tables(accounts, rows, feed_faults or {}).items():
         frame.write_parquet(out / f"{name}.parquet", row_group_size=100_000)
         if name in _CSV:
-            frame.write_csv(out / f"{_CSV[name]}.csv", datetime_format=CSV_STAMP)
+            told = frame.drop("visible_at", strict=False)
+            told.write_csv(out / f"{_CSV[name]}.csv", datetime_format=CSV_STAMP)
     if images is not None:
         made.write_images(carrier.images)
     carrier.write_about()
@@ -80,7 +89,7 @@ class _Making:
         self, draws: Draws, span: Span, wanted: Mapping[str, int], images: int | None, bid: str
     ) -> None:
         self.draws, self.span, self.wanted, self.images, self.bid = draws, span, wanted, images, bid
-        self.events, self.orphans = pl.DataFrame(), pl.DataFrame()
+        self.events, self.orphans, self.adjusted = pl.DataFrame(), pl.DataFrame(), pl.DataFrame()
 
     def tables(
         self, accounts: int, rows: int, feed_faults: Mapping[str, Iterable[str]]
@@ -88,8 +97,9 @@ class _Making:
         """All tables by name."""
         draws, span, wanted = self.draws, self.span, self.wanted
         insured = people.accounts(draws, accounts)
-        book = attempts.book(draws, span, insured, rows)
+        book = doubles.add(draws, span, attempts.book(draws, span, insured, rows), wanted)
         book = plants.assign(returns.mark(draws, span, book, wanted), span, wanted)
+        book = pushes.lose(span, book)
         rejects = returns.rejects(draws, span, book, wanted)
         sales = settlements.cloudstore(draws, span, book, wanted)
         settled = settlements.rows(draws, span, book, rejects, sales, wanted)
@@ -97,32 +107,42 @@ class _Making:
         booked = postings.build(draws, span, insured, book, rejects, sales, wanted)
         drawn = enrolments.autopay(draws, span, insured)
         mailed = enrolments.paperless(draws, span, insured)
+        reachable, reported = contacts.contacts(draws, insured), attempts.feed(book)
         return {
-            "payments": attempts.feed(book),
-            "settlements": settlements.feed(batched),
+            "payments": reported,
+            "settlements": settlements.feed(batched, book),
             "ach_rejects": returns.feed(rejects),
             "autopay": drawn,
             "paperless": mailed,
             "customers": enrolments.customers(span, insured, drawn, mailed),
             "imt_postings": postings.imt(booked),
-            **self._invoices(insured, book),
-            "truth": truth.sheet(book, booked, rejects, batched, self.events, self.orphans, feed_faults),
+            "pushes": pushes.build(draws, span, book, reported, reachable),
+            **self._invoices(insured, reachable, book, booked),
+            "truth": truth.sheet(
+                book, booked, rejects, batched, self.events, self.orphans, self.adjusted, feed_faults
+            ),
         }
 
-    def _invoices(self, insured: pl.DataFrame, book: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """The tables of the invoices: IMT's events, and what InvoiceCloud has and does."""
+    def _invoices(
+        self, insured: pl.DataFrame, reachable: pl.DataFrame, book: pl.DataFrame, booked: pl.DataFrame
+    ) -> dict[str, pl.DataFrame]:
+        """The tables of the invoices: IMT's events and adjustments, and what InvoiceCloud has, does and asks."""
         draws, span, wanted = self.draws, self.span, self.wanted
         bills = invoices.build(span, insured, book)
         fates = recalls.fates(draws, span, bills, book, wanted)
-        told = events.build(draws, span, bills, fates, wanted["B29"])
+        told = events.build(draws, span, bills, fates, booked, wanted["B29"])
         self.events = images.named(told, self.images, self.bid)
         owner = draws.below("orphan_image", recalls.held(wanted)[2], insured.height)
         self.orphans = images.orphans(insured["account_number"].gather(owner), self.bid)
+        self.adjusted = adjustments.build(draws, span, bills, book, fates, wanted)
+        free = adjustments.untouched(draws, span, bills, book, fates)
         return {
             "ic_invoices": invoices.shown(bills),
             "ic_open": invoices.open_at_ic(bills),
             "ic_quirks": events.quirks(fates),
-            "imt_invoices": events.imt(self.events, contacts.contacts(draws, insured)),
+            "imt_invoices": events.imt(self.events, reachable),
+            "imt_adjustments": adjustments.imt(self.adjusted),
+            "asks": adjustments.asks(span, self.adjusted, free, fates),
         }
 
     def write_images(self, folder: Path) -> None:

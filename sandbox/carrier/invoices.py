@@ -29,7 +29,10 @@ def month_of(span: Span, day: str) -> pl.Expr:
 
 
 def build(span: Span, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
-    """All invoices dated up to the close: account, dates, total, and the balance at the close."""
+    """All invoices dated up to the close: account, dates, total, and the balance at the close as IC has it.
+
+    `agent_code` where anybody paid the account through its agent.
+    """
     months = (span.close.year - span.start.year) * 12 + span.close.month - span.start.month + 2
     first = span.start.date().replace(day=1)
     due = pl.lit(first).dt.offset_by(pl.format("{}mo", "month")) + pl.duration(days=pl.col("invoice_day") - 1)
@@ -38,6 +41,8 @@ def build(span: Span, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFram
         .group_by("invoice_number")
         .agg(pl.col("cents").sum().alias("paid"), pl.col("payment_date").max().alias("paid_at"))
     )
+    agents = book.filter(pl.col("agent_code").is_not_null()).select("acct", "agent_code").unique("acct")
+    accounts = accounts.join(agents, on="acct", how="left", maintain_order="left")
     frame = accounts.join(pl.DataFrame({"month": range(months)}), how="cross").with_columns(
         number(pl.col("acct"), pl.col("month")).alias("invoice_number"), due.alias("due_date")
     )

@@ -18,7 +18,7 @@ FIRMS = ("O'Brien & Sons <LLC>", "Müller & Söhne", "A & B  Plumbing", "Café \
 
 
 def accounts(draws: Draws, count: int) -> pl.DataFrame:
-    """One row per account, in order of its number. Money in cents; `invoice_day` is 1..28."""
+    """One row per account, in order of its number. Money in cents; `invoice_day` is 1..28; `agent` is a code."""
     number = pl.int_range(count, dtype=pl.Int64, eager=True) * 3 + 10_007
     person = draws.pick("first", count, FIRST) + " " + draws.pick("last", count, LAST)
     firm = draws.pick("firm", count, FIRMS)
@@ -34,6 +34,7 @@ def accounts(draws: Draws, count: int) -> pl.DataFrame:
             "autopay": draws.chance("autopay", count, 350),
             "paperless": draws.chance("paperless", count, 480),
             "registered": draws.chance("registered", count, 600),
+            "agent": draws.between("agent", count, 1, 90),
         }
     )
     text = pl.col("number").cast(pl.String)
@@ -50,4 +51,5 @@ def accounts(draws: Draws, count: int) -> pl.DataFrame:
         "autopay",
         "paperless",
         (pl.col("registered") | pl.col("autopay") | pl.col("paperless")).alias("registered"),
+        pl.concat_str(pl.lit("AG-"), pl.col("agent").cast(pl.String).str.zfill(4)).alias("agent"),
     )

@@ -12,8 +12,10 @@ DEFAULT_PLANT: dict[str, int] = {
     "B01": 3,
     "B02": 3,
     "B03": 2,
+    "B04": 2,
     "B05": 3,
     "B06": 2,
+    "B07": 2,
     "B08": 2,
     "B09": 4,
     "B10": 3,
@@ -23,6 +25,7 @@ DEFAULT_PLANT: dict[str, int] = {
     "B18": 2,
     "B20": 2,
     "B26": 2,
+    "B27": 0,
     "B28": 2,
     "B29": 1,
     "B30": 2,
@@ -31,8 +34,11 @@ DEFAULT_PLANT: dict[str, int] = {
 }
 # Found only where invoices are sent; B31 needs bill images besides (and brings a B25 for each record it holds).
 SENT_ONLY = ("B26", "B28", "B29", "B31")
+# Found only where InvoiceCloud asks for balances and is answered, so none is planted unless it is asked for.
+SERVED_ONLY = ("B27",)
 # B09 comes in two kinds: declined but posted, approved but refused by IMT.
 DECLINED_POSTED, APPROVED_REFUSED = "B09/declined", "B09/refused"
+PAIRED = ("B04", "B07")  # payments of two rows, laid out by doubles.py
 
 
 def counts(plant: Mapping[str, int] | None) -> dict[str, int]:
@@ -45,11 +51,12 @@ def counts(plant: Mapping[str, int] | None) -> dict[str, int]:
 
 def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.DataFrame:
     """The book with a column `plant`: a class, or null. Lowest random rank first, disjoint.
+    Of a B04 the later payment has it, of a B07 both lines.
 
     A class gets fewer than wanted when the span holds too few payments that fit.
     """
     old = pl.col("payment_date") <= span.old
-    clean = pl.col("approved") & old & ~pl.col("twin") & ~pl.col("returned")
+    clean = pl.col("approved") & old & ~pl.col("twin") & pl.col("paired").is_null() & ~pl.col("returned")
     alone = pl.len().over("invoice_number") == 1  # nothing else is paid on an invoice that dies early
     age = pl.lit(int(span.calendar.index(pl.Series([span.close.date()]))[0])) - pl.col("local_index")
     returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
@@ -72,4 +79,6 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         free = book.filter(fit).select("seq", "rank").join(chosen, on="seq", how="anti")
         taken = free.sort("rank", "seq").head(count).select("seq", pl.lit(name).alias("plant"))
         chosen = pl.concat([chosen, taken])
-    return book.join(chosen, on="seq", how="left", maintain_order="left")
+    book = book.join(chosen, on="seq", how="left", maintain_order="left")
+    own = pl.when(pl.col("paired").is_in(PAIRED)).then("paired")
+    return book.with_columns(pl.coalesce("plant", own).alias("plant"))

@@ -16,7 +16,7 @@ LOCKBOX_PER_MILLE = 30
 _PAYMENT, _AGAIN, _REVERSAL = 0, 1, 2
 _COLUMNS = (
     "id", "payment_guid", "processor_reference", "account_number", "policy_number", "invoice_number",
-    "cents", "kind", "reason", "origin", "status", "posted_at", "reverses", "plant",
+    "cents", "kind", "reason", "origin", "status", "posted_at", "agent_code", "reverses", "plant",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def build(
 
 
 def _payments(draws: Draws, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
-    """The posting of each approved payment, 2 to 90 minutes later; B01, B05, B06, B08, B09 spoil theirs."""
+    """The posting of each approved payment, 2 to 90 minutes later; B01, B05 to B09 spoil theirs."""
     plant = pl.col("plant").fill_null("")
     off = 9 * (1 + pl.col("rank").cast(pl.Int64, strict=False).fill_null(7).abs() % 50)
     frame = book.with_columns(
@@ -65,6 +65,8 @@ def _payments(draws: Draws, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.Da
         .then(pl.col("cents") + pl.col("sign") * off)
         .when(plant == "B06")
         .then(pl.col("cents") + pl.col("sign") * pl.col("fee_cents"))
+        .when(plant == "B07")
+        .then(pl.col("cents") + pl.when(pl.col("line") == 1).then(-1).otherwise(1) * pl.col("moved_cents"))
         .otherwise("cents")
     )
     return frame.select(
@@ -85,6 +87,7 @@ def _payments(draws: Draws, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.Da
         (pl.col("payment_date") + (pl.col("delay") * 1_000_000).cast(pl.Duration("us")))
         .dt.truncate("1s")
         .alias("posted_at"),
+        "agent_code",
         pl.lit(None, pl.Int64).alias("reverses"),
         "plant",
     )
@@ -102,7 +105,7 @@ def _again(draws: Draws, own: pl.DataFrame) -> pl.DataFrame:
 def _reversals(draws: Draws, book: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
     """One reversal per returned payment, one to eight hours after the reject; none for B16."""
     back = rejects.filter(pl.col("plant").is_null() | (pl.col("plant") == "B20")).join(
-        book.select("payment_guid", "seq", "policy_number"),
+        book.filter("returned").select("payment_guid", "seq", "policy_number", "agent_code"),
         left_on="original_payment_guid",
         right_on="payment_guid",
         how="inner",
@@ -122,6 +125,7 @@ def _reversals(draws: Draws, book: pl.DataFrame, rejects: pl.DataFrame) -> pl.Da
         pl.lit("IC").alias("origin"),
         pl.lit("POSTED").alias("status"),
         (pl.col("reject_date") + pl.col("later")).dt.truncate("1s").alias("posted_at"),
+        "agent_code",
         (pl.col("seq") * 10 + _PAYMENT).alias("reverses"),
         pl.lit(None, pl.String).alias("plant"),
     )
@@ -145,6 +149,7 @@ def _sales(sales: pl.DataFrame, first: int) -> pl.DataFrame:
         pl.lit("CLOUDSTORE").alias("origin"),
         pl.lit("POSTED").alias("status"),
         (noon - before).alias("posted_at"),
+        pl.lit(None, pl.String).alias("agent_code"),
         pl.lit(None, pl.Int64).alias("reverses"),
         pl.lit(None, pl.String).alias("plant"),
     )
@@ -178,6 +183,7 @@ def _others(
         pl.lit(origin).alias("origin"),
         pl.lit("POSTED").alias("status"),
         (start + (pl.col("at") * 1_000_000).cast(pl.Duration("us"))).alias("posted_at"),
+        pl.lit(None, pl.String).alias("agent_code"),
         pl.lit(None, pl.Int64).alias("reverses"),
         pl.when(pl.lit(from_ic)).then(pl.lit("B02")).alias("plant"),
     )
@@ -208,5 +214,6 @@ def imt(postings: pl.DataFrame) -> pl.DataFrame:
         day.alias("effective_date"),
         pl.format("{}{}", pl.col("origin"), day.dt.strftime("%Y%m%d")).alias("batch"),
         pl.lit("icpost").alias("posted_by"),
+        "agent_code",
         posting_id("reverses").alias("reverses_posting_id"),
     )

@@ -46,7 +46,7 @@ def held(wanted: Mapping[str, int]) -> tuple[int, int, int]:
 def within(span: Span, wanted: Mapping[str, int], images: bool) -> dict[str, int]:
     """What can be planted on invoices: nothing when the span is shorter than the sends; B31 needs images."""
     short = span.start > span.close - FIRST_SEND
-    none = {"B26": 0, "B28": 0, "B29": 0, "B31": 0} if short else {} if images else {"B31": 0}
+    none = {"B26": 0, "B27": 0, "B28": 0, "B29": 0, "B31": 0} if short else {} if images else {"B31": 0}
     return dict(wanted) | none
 
 

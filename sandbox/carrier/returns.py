@@ -59,7 +59,8 @@ def mark(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int]
         draws.chance("returned", rows, PER_MILLE).alias("drawn"),
         draws.pick("return_code", rows, CODES).alias("return_code"),
     )
-    debit = pl.col("approved") & (pl.col("tender") == "EFT") & ~pl.col("twin")
+    ordinary = ~pl.col("twin") & pl.col("paired").is_null()
+    debit = pl.col("approved") & (pl.col("tender") == "EFT") & ordinary
     needed = wanted["B16"] + wanted["B20"]
     fit = debit & (pl.col("reject_date") <= span.old)
     spare = book.filter(fit).sort("rank", "seq", descending=True).head(needed + 4 if needed else 0)["seq"]

@@ -78,6 +78,8 @@ def _payments(draws: Draws, span: Span, book: pl.DataFrame) -> pl.DataFrame:
         .otherwise(2 + extra)
     ).to_series()
     settled = book.with_columns(span.calendar.add(book["local_date"], days).alias("settled_date"))
+    # The lines of one payment settle together.
+    settled = settled.with_columns(pl.col("settled_date").min().over("payment_guid"))
     fits = pl.col("approved") & (pl.col("plant").is_null() | (pl.col("plant") != "B10"))
     return settled.filter(fits).select(
         *(pl.col("payment_guid").alias("guid") if name == "guid" else name for name in _COLUMNS),
@@ -181,15 +183,18 @@ def batched(draws: Draws, span: Span, rows_: pl.DataFrame, wanted: Mapping[str, 
     )
 
 
-def feed(batched_: pl.DataFrame) -> pl.DataFrame:
-    """The rows as IC reports them."""
-    return batched_.select(
+def feed(batched_: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
+    """The rows as IC reports them, with the agent of an AgentConnect payment."""
+    agents = book.filter(pl.col("agent_code").is_not_null()).select("payment_guid", "agent_code")
+    agents = agents.unique("payment_guid").rename({"payment_guid": "guid"})
+    return batched_.join(agents, on="guid", how="left", maintain_order="left").select(
         "settled_batch_id",
         "settled_date",
         "tender",
         pl.col("guid").alias("payment_guid"),
         "processor_reference",
         "account_number",
+        "agent_code",
         "invoice_number",
         money("cents").alias("settled_amount"),
         money("fee_cents").alias("fee_amount"),

@@ -11,12 +11,16 @@ from sandbox.carrier.postings import posting_id
 from sandbox.carrier.recalls import BAD_NAME, MISSING, ORPHAN
 from sandbox.carrier.span import money
 
+_LOST = "B01/lost"
 NOTES = {
     "B01": "approved and settled, never posted",
+    _LOST: "approved and settled, never pushed, never posted",
     "B02": "posted as IC money, in no payment report",
     "B03": "posted twice",
+    "B04": "paid a second time minutes later, by another channel",
     "B05": "posted with another amount",
     "B06": "posted with the convenience fee added or taken off",
+    "B07": "split over two invoices, posted with another split",
     "B08": "posted to another account",
     DECLINED_POSTED: "declined but posted",
     APPROVED_REFUSED: "approved but refused by IMT",
@@ -28,6 +32,7 @@ NOTES = {
     "B20": "the same return reported twice",
     "B25": "held for want of its bill image",
     "B26": "InvoiceCloud refuses the record",
+    "B27": "told the balance before an adjustment that IMT exported late",
     "B28": "recalled, accepted, still payable at IC",
     "B29": "recall of an invoice that was never billed",
     "B30": "paid on an invoice that was reissued the day before",
@@ -46,6 +51,7 @@ def sheet(
     batched: pl.DataFrame,
     events: pl.DataFrame,
     orphans: pl.DataFrame,
+    adjusted: pl.DataFrame,
     feed_faults: Mapping[str, Iterable[str]],
 ) -> pl.DataFrame:
     """Columns code, subject, amount, account_number, invoice_number, note; sorted by code and subject."""
@@ -57,6 +63,7 @@ def sheet(
         _batches(batched),
         _bills(events),
         orphans.with_columns(pl.lit(ORPHAN).alias("plant"), pl.lit(0, pl.Int64).alias("cents")),
+        _drifted(adjusted),
         _feeds(feed_faults),
     ]
     frame = pl.concat(
@@ -73,12 +80,24 @@ def sheet(
 
 
 def _payments(book: pl.DataFrame, postings: pl.DataFrame) -> pl.DataFrame:
-    """Breaks whose subject is a payment; B03, B05 and B06 weigh what was posted too much or too little."""
+    """Breaks whose subject is a payment; B03, B05 and B06 weigh what was posted too much or too little, B07
+    what was posted to the wrong one of two invoices."""
     net = postings.group_by("payment_guid").agg(pl.col("cents").sum().alias("net"))
-    planted = book.filter(pl.col("plant").is_not_null() & ~pl.col("plant").is_in(("B16", "B20")))
-    off = pl.when(pl.col("plant").is_in(_CENTS_OFF)).then(pl.col("net") - pl.col("cents")).otherwise("cents")
+    planted = book.filter(
+        pl.col("plant").is_not_null()
+        & ~pl.col("plant").is_in(("B16", "B20"))
+        & (pl.col("line").fill_null(1) == 1)
+    )
+    off = (
+        pl.when(pl.col("plant").is_in(_CENTS_OFF))
+        .then(pl.col("net") - pl.col("cents"))
+        .otherwise(pl.coalesce("moved_cents", "cents"))
+    )
+    lost = (pl.col("plant") == "B01") & pl.col("lost")
     return planted.join(net, on="payment_guid", how="left").with_columns(
-        pl.col("payment_guid").alias("subject"), off.alias("cents")
+        pl.col("payment_guid").alias("subject"),
+        off.alias("cents"),
+        pl.when(lost).then(pl.lit(_LOST)).otherwise("plant").alias("plant"),
     )
 
 
@@ -136,6 +155,13 @@ def _bills(events: pl.DataFrame) -> pl.DataFrame:
         pl.lit("B25").alias("plant"), pl.col("balance_cents").alias("cents")
     )
     return pl.concat([one, unbilled])
+
+
+def _drifted(adjusted: pl.DataFrame) -> pl.DataFrame:
+    """What InvoiceCloud was told less what IMT says is owed: the adjustment, taken back."""
+    return adjusted.filter(pl.col("plant") == "B27").with_columns(
+        pl.col("invoice_number").alias("subject"), (-pl.col("cents")).alias("cents")
+    )
 
 
 def _feeds(feed_faults: Mapping[str, Iterable[str]]) -> pl.DataFrame:
