@@ -36,6 +36,7 @@ def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) 
     console.print()
     _tables(settings)
     _sent(day)
+    _called(day, settings)
     _states(settings)
     _breaks(settings, answers)
     _alerts(hooks)
@@ -76,6 +77,25 @@ def _sent(day: Day) -> None:
     for run in day.sent:
         if run.get("error"):
             console.print(f"  {run['at']:%m-%d %H:%M} {run['error']}", markup=False)
+    console.print()
+
+
+def _called(day: Day, settings: Settings) -> None:
+    """What InvoiceCloud called: pushes and their way to IMT, questions and their answers."""
+    told, totals = day.called, read_totals(settings, "acme")
+    rates = dict(totals.filter(pl.col("kind") == "pushed").select("name", "rows").rows())
+    pushed, handed = told["pushed"], told["handed"]
+    rows: list[list[Any]] = [
+        ["pushes acknowledged (a tenth of the payments more than once)", pushed["sent"]],
+        ["pushes that got another receipt the second time", pushed["unlike"]],
+        ["payments handed to IMT, each once", handed["rows"]],
+        ["files that IMT acknowledged", handed["acknowledged"]],
+        ["payments that IMT was handed twice", told["booked_twice"]],
+        ["payments reported since the Data Pump was on", rates["reported"]],
+        ["  of them never pushed (lost)", rates["lost"]],
+    ]
+    rows += [[f"balances asked for: {result}", count] for result, count in sorted(told["asked"].items())]
+    table("What InvoiceCloud called", ["what", "count"], rows, right=(1,))
     console.print()
 
 
@@ -136,6 +156,8 @@ def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
   over SOAP, checked, and compared with the insurer's books, the settlements
   and the returned debits, through a real Prefect server, at two moments.
   Its bills and their images went out in hourly files, each of them once.
+  Payments that InvoiceCloud pushed meanwhile were stored before they were
+  answered, and handed to the insurer once; its questions were answered.
   {answers["planted"]} broken things were planted; {answers["found"]} of them are in the list above,
   and {len(answers["besides"])} that were not planted.
 """,
@@ -146,6 +168,7 @@ def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
         "snapshot": snapshot,
         "query it": f'.venv/bin/python -c "import duckdb; {query}"',
         "outbox": f".venv/bin/icflows outbox --biller acme --config {day.settings_file}",
+        "pushes": f".venv/bin/icflows pushes --biller acme --config {day.settings_file}",
         "breaks": f".venv/bin/icflows breaks --biller acme --config {day.settings_file}",
         "settings": day.settings_file,
         "took": f"{seconds:.0f} s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +33,7 @@ class Callers:
     door: Door
     imt: Imt
     now: datetime
+    beat: Callable[[datetime], None]
     pushed: dict[str, Any] = field(default_factory=lambda: {"sent": 0, "refused": 0, "unlike": 0})
     asked: dict[str, int] = field(default_factory=dict)
     handed: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Callers:
     def push(self, moment: datetime, form: Form) -> None:
         """Everything that was paid until then and not pushed yet."""
         self.now = moment
+        self.beat(moment)  # the clock jumped over its heartbeats
         told = self.pump.push(moment, form=form)
         self.pushed["sent"] += told.sent
         self.pushed["refused"] += len(told.refused)
@@ -73,6 +75,7 @@ def callers(settings_file: Path, carrier: Carrier, since: datetime) -> Iterator[
     from services.server import server_of
     from tasks.inbound.balances import Balances
     from tasks.inbound.store import open_store
+    from tasks.inbound.stored import beat
 
     os.environ[KEY_VARIABLE] = KEY
     settings = load_settings(settings_file)
@@ -84,7 +87,9 @@ def callers(settings_file: Path, carrier: Carrier, since: datetime) -> Iterator[
         listening.bind(("127.0.0.1", 0))
         door = Door(f"http://127.0.0.1:{listening.getsockname()[1]}", KEY, biller="acme")
         pump = Pump(door, carrier, since=since, hasty=20)
-        found = Callers(settings_file, pump, door, Imt(inbound.handover), since)
+        found = Callers(
+            settings_file, pump, door, Imt(inbound.handover), since, lambda at: beat(store, ["acme"], at)
+        )
         app = build_app(settings, store, clock=lambda: found.now, answers=answers)
         ready = threading.Event()
         server = server_of(app, settings.service, listening, None, ready.set)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -68,19 +70,26 @@ def _show(name: str, found: dict[str, Any]) -> None:
     waiting = found["waiting_for_imt"]
     say(f"last push {cell(payments['last_received'])}; IMT last heard {cell(found['known_as_of'])} (UTC)")
     say(
-        f"{waiting['payments']:,} payments over {waiting['amount']} USD are not acknowledged by IMT yet, "
-        f"the oldest of {cell(waiting['oldest'])}"
+        f"{waiting['payments']:,} payments over {waiting['amount']} USD are not acknowledged by IMT yet"
+        + (f", the oldest of {cell(waiting['oldest'])}" if waiting["oldest"] else "")
     )
     if found["files"]:
-        headings = ["file", "rows", "amount", "state", "offered", "acknowledged", "IMT's words"]
+        headings = ["no.", "kind", "rows", "amount", "state", "offered", "made", "answered"]
         lines = [
-            [f["file"], f["rows"], f["amount"], f["state"], f["times_offered"], f["acknowledged_at"],
-             safe_text(f["message"]) if f["message"] else None]
+            [f["sequence"], f["kind"], f["rows"], Decimal(f["amount"]), f["state"], f["times_offered"],
+             _moment(f["made_at"]), _moment(f["acknowledged_at"])]
             for f in found["files"]
         ]  # fmt: skip
-        table("Files for IMT, newest first", headings, lines, right=(1, 2, 4))
+        table("Files for IMT, newest first (UTC)", headings, lines, right=(0, 2, 3, 5))
+    for file in found["files"]:
+        if file["message"]:
+            say(f"  {file['file']}: {safe_text(file['message'])}")
     if any(f["state"] == "refused" for f in found["files"]):
         say(f"  when its cause is cured: icflows pushes offer SEQUENCE --biller {name}")
+
+
+def _moment(at: datetime | None) -> str | None:
+    return f"{at:%m-%d %H:%M}" if at else None
 
 
 @app.command("offer")
