@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bif, sftp
+from benchmarks import bif, pump, rtdr, sftp
 from benchmarks.bodies import body
 
 _BIG, _SMALL = 1_000_000, 50_000
@@ -122,6 +122,8 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "reports": reports,
     "bif": lambda options: bif.section(options.big, options.runs),
     "sftp": lambda options: sftp.section(options.runs),
+    "rtdr": lambda options: rtdr.section(options.data, options.runs, options.big),
+    "pump": lambda options: pump.section(options.runs),
 }
 
 if __name__ == "__main__":

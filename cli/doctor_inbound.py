@@ -59,6 +59,7 @@ def inbound(settings: Settings, name: str) -> Iterator[Finding]:
         yield Finding(f"{name}: calls of IC", "warn", words, f"add [billers.{name}.inbound] with keys")
         return
     yield _keys(name, biller.inbound)
+    yield from _fields(settings, name)
     yield _handover(name, biller.inbound)
     if (settings.folder("service") / "service.db").exists() or settings.service.database:
         yield from _store(settings, name)
@@ -72,6 +73,17 @@ def _keys(name: str, own: Inbound) -> Finding:
     except IcflowsError as error:
         return Finding(what, "fail", str(error), f"set what [billers.{name}.inbound] keys names")
     return Finding(what, "ok", f"{', '.join(own.keys)} resolve")
+
+
+def _fields(settings: Settings, name: str) -> Iterator[Finding]:
+    """A wrong map would otherwise show at the start of the service."""
+    from tasks.inbound.fields import push_fields
+
+    try:
+        push_fields(settings, name, "payments")
+    except IcflowsError as error:
+        cure = f"correct [billers.{name}.inbound] push_fields"
+        yield Finding(f"{name}: fields of pushes", "fail", str(error), cure)
 
 
 def _handover(name: str, own: Inbound) -> Finding:

@@ -19,6 +19,7 @@ from services.reply import json_voice, post_voice, soap_voice
 from services.telling import Telling
 from services.writer import Item, Writer
 from tasks.inbound import calls, stored
+from tasks.inbound.fields import push_fields
 from tasks.inbound.model import Call, EnrolmentList, Taken
 from tasks.inbound.store import Store
 from tasks.settings import Settings
@@ -30,8 +31,11 @@ def build_app(
 ) -> Router:  # fmt: skip
     """The ASGI app. Its lifespan starts and stops the writer; the store is the caller's to close.
 
-    `clock` gives aware UTC. Raises SettingsError for a key that cannot be resolved.
+    `clock` gives aware UTC. Raises SettingsError for a key that cannot be resolved, or a wrong push_fields.
     """
+    for name, biller in settings.billers.items():
+        if biller.inbound:
+            push_fields(settings, name, "payments")
     writer = writer or Writer(StoreShelf(store, settings), clock)
     house = House(
         settings, clock, answers, writer, Gate(settings, monotonic), Telling(), inline=store.is_sqlite

@@ -35,7 +35,9 @@ def _feeds() -> Iterator[str]:
 def _imt() -> Iterator[str]:
     kinds = {table: kind for kind, table in KINDS.items()}
     for name, contract in IMT.items():
-        how = f"Loaded by `icflows load {kinds[name]} FILE`" if name in kinds else "Received by `icflows serve`"
+        how = (
+            f"Loaded by `icflows load {kinds[name]} FILE`" if name in kinds else "Received by `icflows serve`"
+        )
         yield f"## imt.{name}\n\n{_first_line(contract)} {how}.\n"
         yield from _table(contract, None)
         yield ""

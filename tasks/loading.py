@@ -32,9 +32,9 @@ AMOUNTS = {
     "rtdr_calls": "balance_answered",
 }  # fmt: skip
 FROM_SERVICE = ("pushes", "enrolment_pushes", "rtdr_calls")  # what `icflows serve` received; no file of IMT
-KINDS = {table.replace("_", "-"): table for table in KEYS if table not in ("invoice_events", *FROM_SERVICE)} | {
-    "invoices": "invoice_events"
-}
+KINDS = {
+    table.replace("_", "-"): table for table in KEYS if table not in ("invoice_events", *FROM_SERVICE)
+} | {"invoices": "invoice_events"}
 
 
 @dataclass(frozen=True)

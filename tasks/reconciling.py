@@ -7,9 +7,10 @@ both, so a run whose caller died before hearing of the commit is found, not done
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -34,7 +35,8 @@ Row = dict[str, Any]
 class ReconcileResult:
     """What a flow may know of a run: sums and sentences. Accounts are cut to four characters in sentences.
 
-    states, excluded, held: name, rows, amount (USD, Decimal) · breaks_open: code, name, severity, count,
+    states, excluded, held, pushed: name, rows, amount (USD, Decimal); pushed has reported, pushed and lost, or
+    nothing where no push is expected · breaks_open: code, name, severity, count,
     amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence.
     """
 
@@ -51,10 +53,24 @@ class ReconcileResult:
     closed: int
     excluded: list[Row] = field(default_factory=list)
     held: list[Row] = field(default_factory=list)
+    pushed: list[Row] = field(default_factory=list)
+
+    @property
+    def push_loss(self) -> Decimal | None:
+        """Share of the payments that should have been pushed by now and were not; None if none should."""
+        return push_loss(self.pushed)
+
+
+def push_loss(rows: Iterable[Row]) -> Decimal | None:
+    """Of rows name, rows (kind pushed of recon.totals): lost / reported."""
+    counted = {row["name"]: row["rows"] for row in rows}
+    return Decimal(counted["lost"]) / counted["reported"] if counted.get("reported") else None
 
 
 def rules_of(settings: Settings, biller: str) -> Rules:
-    """rules.toml, the biller's zone and feed intervals, and on top the biller's own [rules]."""
+    """rules.toml, the biller's zone, feed intervals and begin of pushes, and on top the biller's own [rules]."""
+    inbound = settings.biller(biller).inbound
+    since = {"pump_since": inbound.pump_since} if inbound and inbound.pump_since else {}
     own = dict(settings.biller(biller).rules)
     feeds = own.get("feeds", {})
     if isinstance(feeds, Mapping):
@@ -63,7 +79,7 @@ def rules_of(settings: Settings, biller: str) -> Rules:
             **feeds,
             **{name: {"interval_hours": hour, **feeds.get(name, {})} for name, hour in hours.items()},
         }
-    return load_rules({"zone": settings.biller(biller).time_zone, **own, "feeds": feeds})
+    return load_rules({"zone": settings.biller(biller).time_zone, **since, **own, "feeds": feeds})
 
 
 def run_reconcile(settings: Settings, biller: str, as_of: datetime) -> ReconcileResult:
@@ -148,4 +164,5 @@ def _result(staging: Staging, run: Mapping[str, Any]) -> ReconcileResult:
         payments_amount=run["payments_amount"], states=of("state"), breaks_open=classes.to_dicts(),
         new_high=high.to_dicts(), opened=run["opened"], reopened=run["reopened"], changed=run["changed"],
         closed=run["closed"], excluded=of("excluded"), held=[row for row in of("held") if row["rows"]],
+        pushed=of("pushed"),
     )  # fmt: skip

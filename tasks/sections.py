@@ -88,7 +88,9 @@ class Inbound(Section):
     keys: list[str] = Field(min_length=1)  # references; two while a key is being changed
     header: str = Field("X-Service-Key", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
     addresses: list[str] = []  # addresses or networks that may call; empty: any with the key
-    push_fields: dict[str, dict[str, Any]] = {}  # any row of tasks/invoicecloud/columns/pushes.toml, overridden
+    push_fields: dict[
+        str, dict[str, Any]
+    ] = {}  # any row of tasks/invoicecloud/columns/pushes.toml, overridden
     pushed_minutes: float = Field(240, gt=0)  # so long a push that is not posted yet lowers the balance
     stale_minutes: float = Field(180, gt=0)  # IMT not heard for longer: no balance is answered
     pump_since: datetime | None = None  # pushes are expected of payments from then on (aware)

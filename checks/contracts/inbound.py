@@ -46,7 +46,9 @@ class Pushes(Contract):
     zip: str = field("payer's postal code", nullable=True, pii=True)
     remote_ip: str = field("payer's address on the net", nullable=True, pii=True)
     account_known: bool = field("false: neither account nor invoice is known to IMT: suspense")
-    open_balance: Money = field("what the invoice owed when the push came, if known", nullable=True, unit="USD")
+    open_balance: Money = field(
+        "what the invoice owed when the push came, if known", nullable=True, unit="USD"
+    )
     above_balance: bool = field("the amount is above what was owed")
     handover_sequence: pl.Int32 = field("number of the file that hands the posting to IMT", nullable=True)
     acknowledged_at: Timestamp = field("when IMT acknowledged that file", nullable=True, unit="UTC")
@@ -77,7 +79,9 @@ class RtdrCalls(Contract):
     form: str = field("soap11, soap12 or json", isin=["soap11", "soap12", "json"])
     account_number: str = reference("account asked for, or of the invoice", nullable=True)
     invoice_number: str = reference("invoice asked for", nullable=True)
-    result: str = field("answered; unknown: no such account or invoice; stale: IMT not heard lately", isin=RESULTS)
+    result: str = field(
+        "answered; unknown: no such account or invoice; stale: IMT not heard lately", isin=RESULTS
+    )
     balance_answered: Money = field("balance that IC was told", nullable=True, unit="USD", ge=0)
     payable: pl.Boolean = field("whether IC was told that it may be paid", nullable=True)
     known_as_of: Timestamp = field("how fresh IMT's figures were", nullable=True, unit="UTC")

@@ -1,4 +1,4 @@
-"""Contract of feed.payments (PaymentReporting*): one row per payment, IC's point of view."""
+"""Contract of feed.payments (PaymentReporting*): one row per payment or line of a split one, IC's point of view."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from checks.contracts.base import GUID, Contract, Money, Timestamp, field, refer
 
 
 class Payments(Contract):
-    payment_guid: str = field("IC's id of the payment; key", str_matches=GUID)
-    payment_line_no: pl.Int32 = field("line of a payment split over invoices", nullable=True)
+    payment_guid: str = field("IC's id of the payment; key, with the line", str_matches=GUID)
+    payment_line_no: pl.Int32 = field(
+        "line of a payment split over invoices, from 1; else empty", nullable=True
+    )
     payment_date: Timestamp = field("when the payer paid", unit="UTC")
     account_number: str = reference("account at IMT, leading zeros kept")
     invoice_number: str = reference("invoice paid", nullable=True)

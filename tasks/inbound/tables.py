@@ -67,12 +67,27 @@ pushes = Table(
     UniqueConstraint("biller", "payment_guid", "content_sha256"),
 )  # fmt: skip
 _OPEN = text("posted_at IS NULL AND approved")
-Index("pushes_of_invoice", pushes.c.biller, pushes.c.invoice_number, sqlite_where=_OPEN, postgresql_where=_OPEN)
-Index("pushes_of_account", pushes.c.biller, pushes.c.account_number, sqlite_where=_OPEN, postgresql_where=_OPEN)
-_UNSTAGED = text("staged_revision < revision")
-Index("pushes_unstaged", pushes.c.biller, sqlite_where=_UNSTAGED, postgresql_where=_UNSTAGED)
-_LOOSE = text("handover_sequence IS NULL")
-Index("pushes_loose", pushes.c.biller, sqlite_where=_LOOSE, postgresql_where=_LOOSE)
+Index(
+    "pushes_of_invoice", pushes.c.biller, pushes.c.invoice_number, sqlite_where=_OPEN, postgresql_where=_OPEN
+)
+Index(
+    "pushes_of_account", pushes.c.biller, pushes.c.account_number, sqlite_where=_OPEN, postgresql_where=_OPEN
+)
+UNSTAGED = text("staged_revision < revision")
+Index("pushes_unstaged", pushes.c.biller, sqlite_where=UNSTAGED, postgresql_where=UNSTAGED)
+# SQLite takes a partial index only for a query in the same words: so they have names.
+LOOSE = text("handover_sequence IS NULL AND approved AND variant = 1")
+Index("pushes_loose", pushes.c.biller, sqlite_where=LOOSE, postgresql_where=LOOSE)
+FLAGGED = text("(variant > 1 OR above_balance OR NOT account_known)")
+Index("pushes_flagged", pushes.c.biller, pushes.c.received_at, sqlite_where=FLAGGED, postgresql_where=FLAGGED)
+_HANDED = text("handover_sequence IS NOT NULL")
+Index(
+    "pushes_handed",
+    pushes.c.biller,
+    pushes.c.handover_sequence,
+    sqlite_where=_HANDED,
+    postgresql_where=_HANDED,
+)
 
 # A push that could not be read: its fields as they came. Not acknowledged to InvoiceCloud, never lost.
 unread = Table(
@@ -145,8 +160,8 @@ calls = Table(
     Column("staged", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
-_UNSTAGED_CALLS = text("NOT staged")
-Index("calls_unstaged", calls.c.biller, sqlite_where=_UNSTAGED_CALLS, postgresql_where=_UNSTAGED_CALLS)
+UNSTAGED_CALLS = text("NOT staged")
+Index("calls_unstaged", calls.c.biller, sqlite_where=UNSTAGED_CALLS, postgresql_where=UNSTAGED_CALLS)
 
 # What IMT says of each invoice (imt.balances), and of each account beyond its invoices.
 balances = Table(

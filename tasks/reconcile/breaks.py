@@ -17,6 +17,7 @@ def build(
     rules: Rules,
     rows: pl.DataFrame,
     *,
+    way: str = "",
     facts: Sequence[str] = (),
     evidence: Mapping[str, Sequence[str] | str],
 ) -> pl.DataFrame:
@@ -24,6 +25,7 @@ def build(
 
     `rows` holds subject, payment_guid, account_number, invoice_number, amount, occurred_at, due_at, the
     columns named in `facts` (for the sentence) and those in `evidence` (name -> columns, or one column).
+    `way`: which of the class's further sentences tells it.
     """
     rule = rules.codes[code]
     rows = _one_per_subject(rows)
@@ -32,7 +34,7 @@ def build(
         name=pl.lit(rule.name),
         severity=pl.lit(rule.severity),
         break_id=pl.Series(values=[break_id(code, subject) for subject in rows["subject"]], dtype=pl.String),
-        sentence=_sentence(rule.sentence, facts, rules.zone),
+        sentence=_sentence(rule.sentences[way] if way else rule.sentence, facts, rules.zone),
         evidence=pl.struct(
             [_part(columns).alias(name) for name, columns in evidence.items()]
         ).struct.json_encode(),

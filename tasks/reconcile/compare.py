@@ -10,15 +10,26 @@ from datetime import datetime
 import polars as pl
 
 from tasks.errors import ControlTotalError
-from tasks.reconcile import dead_invoices, postings, returns, settlement_breaks, settlements
+from tasks.reconcile import (
+    dead_invoices,
+    double_pay,
+    postings,
+    push_breaks,
+    returns,
+    settlement_breaks,
+    settlements,
+    splits,
+)
+from tasks.reconcile.allocation import misplaced
+from tasks.reconcile.balance_breaks import balance_drift
 from tasks.reconcile.banking_days import BankingCalendar, local_date
 from tasks.reconcile.feeds import Coverage, feed_breaks
 from tasks.reconcile.invoice_breaks import invoice_side
-from tasks.reconcile.keys import id_key
+from tasks.reconcile.keys import id_key, reference_key
 from tasks.reconcile.model import ITEMS, MONEY, STATES, TOTALS, ZERO, Inputs, Outcome
 from tasks.reconcile.payment_breaks import payment_breaks, posted_not_reported
 from tasks.reconcile.rules import Rules
-from tasks.reconcile.verdicts import judge
+from tasks.reconcile.verdicts import judge, weigh
 
 
 class StateTotalsError(ControlTotalError, ValueError):
@@ -33,36 +44,89 @@ def reconcile(
     """Compares the frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order."""
     calendar, data, zone = calendar or BankingCalendar(), inputs.trimmed(), rules.zone
     coverage = Coverage(data.polls)
-    payments = prepared(data.payments, rules)
-    dead = dead_invoices.find(payments, data.invoices)
-    books = postings.match(payments, data.postings, zone, dead.heirs)
-    deposits = settlements.match(payments, data.settlements, data.postings, rules, as_of)
-    returned = returns.match(payments, data.ach_rejects, zone)
+    rows = prepared(data.payments, rules)
+    payments, lines = splits.gather(rows)
+    pieces = rows if lines.is_empty() else splits.to_whole(rows, lines)
+    dead = dead_invoices.find(pieces, data.invoices)
+    books = postings.match(payments, data.postings, zone, dead.heirs, lines)
+    deposits = settlements.match(payments, data.settlements, data.postings, rules, as_of, lines)
+    returned = returns.match(payments, data.ach_rejects, zone, lines)
+    pushed = push_breaks.match(payments, lines, data.pushes, rules)
     ambiguous = pl.concat([books.ambiguous, deposits.ambiguous, returned.ambiguous]).unique().to_frame("item")
     duplicates, returned_twice = returns.duplicates(returned, rules, ambiguous)
     work = payments
-    for part in (books.summary, deposits.summary, returned.summary):
-        work = work.join(part, on="item", how="left")
+    placed = misplaced(lines, books.claims, data.postings, dead.heirs)
+    said = push_breaks.with_agents(pushed.summary, payments, books.claims)
+    for part in (books.summary, deposits.summary, returned.summary, placed, said):
+        work = _with(work, part)
     work = work.join(ambiguous.with_columns(ambiguous=True), on="item", how="left")
     work = work.join(returned_twice.with_columns(returned_twice=True), on="item", how="left")
-    work = work.join(dead_invoices.moved(dead, books.claims, payments, data.postings), on="item", how="left")
+    moved = dead_invoices.moved(dead, books.claims, payments, data.postings, lines)
+    work = _with(work, moved)
     work = work.with_columns(pl.col("ambiguous", "returned_twice").fill_null(False))
+    work = weigh(work, rules)
+    doubles = double_pay.suspects(work, lines, data.events, rules)
+    twice = doubles.select("item").unique().with_columns(doubled=True)
+    work = _with(work, twice).with_columns(pl.col("doubled").fill_null(False))
     work = judge(work, coverage, rules, calendar, as_of)
 
+    bills = pl.concat(invoice_side(data, rules, as_of))
+    booked = books.claims.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED")).select(
+        "item"
+    )
+    unknown = push_breaks.never_reported(pushed, data.postings, coverage, rules, as_of)
     guarded = {
-        "B02": posted_not_reported(books, coverage, rules, as_of),
+        "B02": _both(posted_not_reported(books, coverage, rules, as_of), unknown),
         "B11": settlement_breaks.unidentified(deposits, coverage, rules, calendar),
         "B12": settlement_breaks.out_of_balance(data.settlements, coverage, rules),
         "B18": returns.orphans(returned, data.postings, coverage, rules),
+        "B27": balance_drift(data, pieces, booked, bills, coverage, rules, as_of),
         "B42": settlement_breaks.untracked(deposits, coverage, rules, calendar, as_of),
     }
-    found = [payment_breaks(work, books, rules, dead), duplicates]
-    found += [feed_breaks(data.polls, coverage, rules, as_of), *invoice_side(data, rules, as_of)]
+    found = [payment_breaks(work, books, rules, dead, pushed), duplicates]
+    found += [
+        double_pay.double_breaks(doubles, work, rules),
+        feed_breaks(data.polls, coverage, rules, as_of),
+        bills,
+    ]
     breaks = pl.concat([*found, *(raised for raised, _ in guarded.values())]).sort("code", "subject")
     items = work.with_columns(posted_amount="posted", reversed_amount=-pl.col("reversed"))
-    items = items.select(pl.col(column).cast(kind) for column, kind in ITEMS.items())
+    items = items.select("item", *(pl.col(column).cast(kind) for column, kind in ITEMS.items()))
+    items = splits.expand(items, lines, _parts(lines, books, deposits)).drop("item")
     held = {code: rows for code, (_, rows) in guarded.items()}
-    return Outcome(items, breaks, _totals(items, data.payments, deposits, returned, held))
+    arrived = push_breaks.arrivals(work, rules, as_of)
+    return Outcome(items, breaks, _totals(items, data.payments, deposits, returned, held, arrived))
+
+
+def _with(work: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
+    """`part` (one row per item) joined to `work`; without any rows just its columns, which costs no join."""
+    if part.height:
+        return work.join(part, on="item", how="left")
+    absent = part.drop("item").clear(1)
+    return work.with_columns(column.new_from_index(0, work.height) for column in absent.iter_columns())
+
+
+def _both(
+    one: tuple[pl.DataFrame, pl.DataFrame], other: tuple[pl.DataFrame, pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Breaks, and amounts held back, of two ways to one class."""
+    return pl.concat([one[0], other[0]]), pl.concat([held.select("amount") for held in (one[1], other[1])])
+
+
+def _parts(
+    lines: pl.DataFrame, books: postings.Books, deposits: settlements.Deposits
+) -> dict[str, pl.DataFrame]:
+    """Per column of the items: what of split payments lies on which invoice."""
+    if lines.is_empty():
+        return {}
+    paid = books.claims.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED"))
+    settled = deposits.claims.filter(pl.col("transaction_type") == "PAYMENT").with_columns(
+        amount="settled_amount"
+    )
+    return {
+        column: rows.select("item", "amount", invoice_key=reference_key("invoice_number"))
+        for column, rows in (("posted_amount", paid), ("settled_amount", settled))
+    }
 
 
 def prepared(payments: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -87,8 +151,9 @@ def _totals(
     deposits: settlements.Deposits,
     returned: returns.Returned,
     held: dict[str, pl.DataFrame],
+    arrived: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Rows `state` (all six), `feed`, `proof` (their difference, always zero), `excluded`, `held`."""
+    """Rows `state` (all six), `feed`, `proof` (their difference, always zero), `excluded`, `held`, `pushed`."""
     states = pl.DataFrame({"name": STATES}, schema={"name": pl.String})
     counted = items.group_by(name="state").agg(rows=pl.len(), amount=pl.col("payment_amount").sum())
     by_state = states.join(counted, on="name", how="left", maintain_order="left")
@@ -107,6 +172,7 @@ def _totals(
             _shaped(excluded.sort("name"), "excluded"),
             _sum("excluded", "INTERBANK_RETURNS", returned.interbank, "reject_amount"),
             *(_sum("held", code, rows, "amount") for code, rows in held.items()),
+            _shaped(arrived, "pushed"),
         ]
     )
 

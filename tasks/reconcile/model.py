@@ -17,7 +17,8 @@ Schema = Mapping[str, Any]
 
 # Columns that the verdicts read; any further ones are allowed and ignored.
 PAYMENTS: Schema = {
-    "payment_guid": pl.String, "payment_date": TIME, "account_number": pl.String, "invoice_number": pl.String,
+    "payment_guid": pl.String, "payment_line_no": pl.Int32, "payment_date": TIME,
+    "account_number": pl.String, "invoice_number": pl.String,
     "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
     "payment_source": pl.String, "processor_reference": pl.String, "status": pl.String,
     "refund_of_guid": pl.String, "agent_code": pl.String, "first_seen_at": TIME,
@@ -38,7 +39,7 @@ POSTINGS: Schema = {
     "posting_id": pl.String, "payment_guid": pl.String, "processor_reference": pl.String,
     "account_number": pl.String, "invoice_number": pl.String, "amount": MONEY, "kind": pl.String,
     "reason": pl.String, "origin": pl.String, "status": pl.String, "posted_at": TIME,
-    "effective_date": pl.Date, "reverses_posting_id": pl.String,
+    "effective_date": pl.Date, "reverses_posting_id": pl.String, "agent_code": pl.String,
 }  # fmt: skip
 POLLS: Schema = {
     "feed": pl.String, "window_from": TIME, "window_to": TIME, "covered_to": TIME, "requested_at": TIME,
@@ -70,12 +71,28 @@ IMAGES: Schema = _of(
 )
 GUARDS: Schema = outbox.GUARDS
 HELD: Schema = outbox.HELD
+# What InvoiceCloud pushed by itself, what it asked and was answered, and what IMT says each invoice owes now.
+PUSHES: Schema = {
+    "push_id": pl.String, "payment_guid": pl.String, "variant": pl.Int32, "received_at": TIME,
+    "payment_date": TIME, "account_number": pl.String, "invoice_number": pl.String, "payment_amount": MONEY,
+    "approved": pl.Boolean, "payment_source": pl.String, "agent_code": pl.String,
+}  # fmt: skip
+CALLS: Schema = {
+    "called_at": TIME, "subject": pl.String, "invoice_number": pl.String, "result": pl.String,
+    "balance_answered": MONEY,
+}  # fmt: skip
+BALANCES: Schema = {
+    "invoice_number": pl.String, "account_number": pl.String, "status": pl.String, "balance": MONEY,
+    "changed_at": TIME,
+}  # fmt: skip
+INVOICE_EVENTS: Schema = {"invoice_number": pl.String, "occurred_at": TIME, "balance_due": MONEY}
 OPEN_AT_IC: Schema = {"invoice_number": pl.String, "account_number": pl.String, "balance_due": MONEY}
 
 ITEMS: Schema = {
-    "payment_guid": pl.String, "account_number": pl.String, "invoice_number": pl.String,
+    "payment_guid": pl.String, "payment_line_no": pl.Int32,
+    "account_number": pl.String, "invoice_number": pl.String,
     "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
-    "payment_source": pl.String, "agent_code": pl.String, "payment_date": TIME, "posted_amount": MONEY,
+    "payment_source": pl.String, "agent_code": pl.String, "payment_date": TIME, "pushed_at": TIME, "posted_amount": MONEY,
     "reversed_amount": MONEY, "settled_amount": MONEY, "settled_date": pl.Date,
     "settled_batch_id": pl.String, "returned_amount": MONEY,
     "reject_date": TIME, "match_rule": pl.String, "state": pl.String, "state_reason": pl.String,
@@ -102,7 +119,8 @@ STATES = ("IN_FLIGHT", "MATCHED_PROVISIONAL", "MATCHED_FINAL", "EXPLAINED", "AMB
 class Inputs:
     """The frames that are compared; columns as in the contracts, further columns are ignored.
 
-    Five of money, then the invoice side: invoices of IMT, the outbox, and the list of invoices open at IC.
+    Five of money, then the invoice side: invoices of IMT, the outbox, and the list of invoices open at IC. Then
+    what InvoiceCloud called: pushes, and questions of balances; events and balances are IMT's.
     """
 
     payments: pl.DataFrame
@@ -118,6 +136,10 @@ class Inputs:
     guards: pl.DataFrame = field(default_factory=pl.DataFrame)
     held: pl.DataFrame = field(default_factory=pl.DataFrame)
     open_at_ic: pl.DataFrame = field(default_factory=pl.DataFrame)
+    pushes: pl.DataFrame = field(default_factory=pl.DataFrame)
+    calls: pl.DataFrame = field(default_factory=pl.DataFrame)
+    balances: pl.DataFrame = field(default_factory=pl.DataFrame)
+    events: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def trimmed(self) -> Inputs:
         """The same with just the columns that count. ValueError names a missing column or a wrong type."""
@@ -128,7 +150,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """items: one row per payment · breaks: one row per break · totals: sums of states, proof included."""
+    """items: one row per row of the payments feed · breaks: one row per break · totals: sums of states, proof included."""
 
     items: pl.DataFrame
     breaks: pl.DataFrame
@@ -149,6 +171,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "guards": GUARDS,
     "held": HELD,
     "open_at_ic": OPEN_AT_IC,
+    "pushes": PUSHES,
+    "calls": CALLS,
+    "balances": BALANCES,
+    "events": INVOICE_EVENTS,
 }
 
 

@@ -1,7 +1,8 @@
-"""Breaks of single payments and postings: B01, B03, B05, B06, B08, B09, B10, B16, B30 from verdicts, and B02."""
+"""Breaks of single payments and postings: B01, B03, B05 to B10, B16, B30 from verdicts, and B02."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import polars as pl
@@ -12,6 +13,7 @@ from tasks.reconcile.dead_invoices import NONE, Dead
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME
 from tasks.reconcile.postings import Books
+from tasks.reconcile.push_breaks import ROW, Pushed, never_delivered
 from tasks.reconcile.rules import Rules
 
 _PAYMENT = [
@@ -44,13 +46,22 @@ _FACTS = (
     "imt_status",
     "tender",
 )
-_NEITHER_DUE = ("B03", "B05", "B06", "B08", "B09")  # wrong at once, nothing to wait for
+_NEITHER_DUE = ("B03", "B05", "B06", "B07", "B08", "B09")  # wrong at once, nothing to wait for
 
 
-def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules, dead: Dead = NONE) -> pl.DataFrame:
-    """Breaks of the payments that verdicts.judge found broken, with both sides' rows as evidence."""
+def payment_breaks(
+    work: pl.DataFrame, books: Books, rules: Rules, dead: Dead = NONE, pushed: Pushed | None = None
+) -> pl.DataFrame:
+    """Breaks of the payments that verdicts.judge found broken, with the rows of all sides as evidence."""
     broken = work.filter(pl.col("break_codes").is_not_null())
-    broken = broken.join(_posted_rows(broken, books), on="item", how="left").with_columns(
+    broken = broken.join(_posted_rows(broken, books), on="item", how="left")
+    both: dict[str, list[str] | str] = {"payment": _PAYMENT, "postings": "postings"}
+    if pushed is not None and pushed.rows.height:
+        broken, both = (
+            broken.join(_pushed_rows(broken, pushed), on="item", how="left"),
+            both | {"push": "push"},
+        )
+    broken = broken.with_columns(
         subject="payment_guid",
         occurred_at="payment_date",
         count="n_posted",
@@ -59,7 +70,8 @@ def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules, dead: Dead = 
     )
     return pl.concat(
         [
-            *(_posting_side(code, broken, rules) for code in ("B01", *_NEITHER_DUE)),
+            *(_posting_side(code, broken, rules, both) for code in ("B01", *_NEITHER_DUE)),
+            *(_pushed_side(code, way, broken, rules, both) for code, way in _BY_PUSH),
             _unsettled(broken, rules),
             _unreversed(broken, rules),
             _misdirected(broken, dead, rules),
@@ -67,13 +79,43 @@ def payment_breaks(work: pl.DataFrame, books: Books, rules: Rules, dead: Dead = 
     )
 
 
-def _posting_side(code: str, broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    by_difference = code in ("B03", "B05", "B06")
-    rows = broken.filter(pl.col("posting_code") == code).with_columns(
-        amount="difference" if by_difference else "payment_amount",
+_AMOUNTS = {"B03": "difference", "B05": "difference", "B06": "difference", "B07": "misplaced"}
+_BY_PUSH = (("B05", "pushed"), ("B08", "pushed"), ("B08", "agent"), ("B09", "pushed"))
+Evidence = Mapping[str, list[str] | str]
+
+
+def _posting_side(code: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence) -> pl.DataFrame:
+    rows = broken.filter((pl.col("posting_code") == code) & pl.col("way").is_null()).with_columns(
+        amount=_AMOUNTS.get(code, "payment_amount"),
         due_at=pl.col("posting_due") if code == "B01" else pl.lit(None, TIME),
+        pushed=never_delivered(rules) if code == "B01" else pl.lit(None, pl.String),
+        invoice="invoices",
+        detail="placed",
     )
-    return build(code, rules, rows, facts=_FACTS, evidence={"payment": _PAYMENT, "postings": "postings"})
+    if code == "B07":
+        rows = rows.with_columns(count="n_lines")
+    facts = (*_FACTS, "pushed", "invoice", "detail")
+    return build(code, rules, rows, facts=facts, evidence=evidence)
+
+
+def _pushed_side(code: str, way: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence) -> pl.DataFrame:
+    """What the push, or for an agent the posting, says against the report."""
+    difference = (pl.col("pushed_amount") - pl.col("payment_amount")).cast(MONEY)
+    said = pl.when("pushed_approved").then(pl.lit("approved")).otherwise(pl.lit("declined"))
+    rows = broken.filter((pl.col("posting_code") == code) & (pl.col("way") == way)).with_columns(
+        amount=difference if code == "B05" else pl.col("payment_amount"),
+        due_at=pl.lit(None, TIME),
+        net="pushed_amount",
+        posted_account="pushed_account",
+        posted_invoice="pushed_invoice",
+        invoice="invoices",
+        pushed=said,
+        what="agent_code",
+        other="other_agent",
+        detail=pl.when(pl.col("push_code").is_null()).then(pl.lit("-")).otherwise("other_where"),
+    )
+    facts = (*_FACTS, "pushed", "invoice", "what", "other", "detail")
+    return build(code, rules, rows, way=way, facts=facts, evidence=evidence)
 
 
 def _unsettled(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -93,12 +135,15 @@ def _unreversed(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def _misdirected(broken: pl.DataFrame, dead: Dead, rules: Rules) -> pl.DataFrame:
     """B30, with the invoice as IMT has it and where the money is to go: the live successor, else suspense."""
     invoice = pl.struct("invoice_number", "status", "still_in_imt", "successor", "changed_at")
-    of = dead.items.select("item", "status", "successor", "heir", since="changed_at", invoice=invoice)
+    was_dead = dead.items.filter("was_dead")
+    of = was_dead.select(
+        "item", "status", "successor", "heir", "line_amount", since="changed_at", invoice=invoice
+    )
     rows = broken.filter("misdirected").join(of, on="item", how="left", suffix="_imt")
     replaced = pl.format("replaced by {}", "successor")
     posted = pl.format("posted to {}", pl.col("posted_invoice").fill_null("an unnamed invoice"))
     rows = rows.with_columns(
-        amount="payment_amount",
+        amount="line_amount",
         due_at=pl.lit(None, TIME),
         imt_status=pl.when(pl.col("status_imt") == "CANCELLED").then(pl.lit("cancelled")).otherwise(replaced),
         detail=pl.when(pl.col("n_paid") > pl.col("n_reversed_paid"))
@@ -122,6 +167,11 @@ def _posted_rows(broken: pl.DataFrame, books: Books) -> pl.DataFrame:
     )
     listed = rows.group_by("item", maintain_order=True).agg(postings=pl.struct(_POSTING))
     return listed.join(last, on="item", how="left")
+
+
+def _pushed_rows(broken: pl.DataFrame, pushed: Pushed) -> pl.DataFrame:
+    rows = pushed.rows.join(broken.select("item"), on="item", how="semi").sort("variant", "push_id")
+    return rows.group_by("item", maintain_order=True).agg(push=pl.struct(ROW))
 
 
 def posted_not_reported(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,6 +9,7 @@ import polars as pl
 from tasks.reconcile.banking_days import local_date
 from tasks.reconcile.keys import id_key, one_to_many, pair_once, reference_key, without
 from tasks.reconcile.model import MONEY, ZERO
+from tasks.reconcile.splits import Sides, by_reference, in_pieces, to_whole
 
 _BRINGS_IN = ("PAYMENT", "SUSPENSE")
 
@@ -26,11 +26,17 @@ class Books:
 
 
 def match(
-    payments: pl.DataFrame, postings: pl.DataFrame, zone: str, heirs: pl.DataFrame | None = None
+    payments: pl.DataFrame,
+    postings: pl.DataFrame,
+    zone: str,
+    heirs: pl.DataFrame | None = None,
+    lines: pl.DataFrame | None = None,
 ) -> Books:
     """Keys in order: 1 guid, 2 processor reference (+ amount), 3 account, invoice, amount and date +-1.
 
     `heirs` (item, heir_key) names the invoices that stand in for a payment's own: those that replaced it.
+    `lines`: those of payments split over invoices. One reference may name several postings of such a payment,
+    if they make its sum; by account each line looks for a posting of its own.
 
     A posting that names a guid is claimed by that guid or by nobody; a posting of another origin than
     IC is claimed by guid alone. No posting is claimed twice, and no weaker key overrules a stronger one.
@@ -46,15 +52,23 @@ def match(
     doubtful_items: list[pl.Series] = [shared]
     doubtful_rows: list[pl.Series] = []
     heirs = pl.DataFrame(schema={"item": pl.UInt32, "heir_key": pl.String}) if heirs is None else heirs
+    lines = payments.clear() if lines is None else lines
+    if lines.height and free.height:
+        asked = pool.select("item", "ref_key", amount="expected")
+        together = by_reference(lines, asked, free.select("row", "ref_key", "amount"))
+        found.append(together.with_columns(rule=pl.lit("key2")))
+        pool, free = without(pool, "item", together["item"]), without(free, "row", together["row"])
     levels = (*_WEAKER, ("key3", _by_heir(heirs), _ACCOUNT)) if heirs.height else _WEAKER
-    for rule, sides, on in levels if free.height else ():
+    for rule, ways, on in levels if free.height else ():
+        sides = in_pieces(ways, lines) if rule == "key3" else ways
         left, right = sides(pool, free, zone)
         paired = pair_once(left.select("item", *on), right.select("row", *on), on)
-        agreed = _agreeing(paired.pairs, pool, free)
+        agreed = _agreeing(to_whole(paired.pairs, lines), pool, free)
         found.append(agreed.select("row", "item", rule=pl.lit(rule)))
-        doubtful_items.append(paired.left_ambiguous)
+        doubtful = to_whole(paired.left_ambiguous.to_frame("item"), lines)["item"]
+        doubtful_items.append(doubtful)
         doubtful_rows.append(paired.right_ambiguous)
-        pool = without(pool, "item", agreed["item"], paired.left_ambiguous)
+        pool = without(pool, "item", agreed["item"], doubtful)
         free = without(free, "row", agreed["row"], paired.right_ambiguous)
     credits = rows.join(pl.concat(found), on="row")
     others = _attach_others(rows, payments, credits)
@@ -63,9 +77,8 @@ def match(
     loose = without(loose, "row", credits["row"], *doubtful_rows)
     shared_keys = payments.join(shared.to_frame("item"), on="item", how="semi").select("guid_key")
     unclaimed = loose.join(shared_keys, on="guid_key", how="anti")
-    return Books(
-        _summary(claims, credits, payments, heirs), claims, pl.concat(doubtful_items).unique(), unclaimed
-    )
+    summary = _summary(claims, credits, payments, heirs, lines)
+    return Books(summary, claims, pl.concat(doubtful_items).unique(), unclaimed)
 
 
 def _by_reference(pool: pl.DataFrame, free: pl.DataFrame, _zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -83,7 +96,7 @@ def _by_account(pool: pl.DataFrame, free: pl.DataFrame, zone: str) -> tuple[pl.D
     return left, right
 
 
-def _by_heir(heirs: pl.DataFrame) -> _Sides:
+def _by_heir(heirs: pl.DataFrame) -> Sides:
     """By account, with the invoices that replaced the payment's own in its place."""
 
     def sides(pool: pl.DataFrame, free: pl.DataFrame, zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -94,10 +107,9 @@ def _by_heir(heirs: pl.DataFrame) -> _Sides:
 
 
 _PAYMENT_KEYS = ("ref_key", "expected", "accepted", "account_number", "invoice_number", "local_date")
-_Sides = Callable[[pl.DataFrame, pl.DataFrame, str], tuple[pl.DataFrame, pl.DataFrame]]
 _ACCOUNT = ["account", "invoice", "amount", "day"]
 # Levels below the guid: rule, the two sides, key columns.
-_WEAKER: tuple[tuple[str, _Sides, list[str]], ...] = (
+_WEAKER: tuple[tuple[str, Sides, list[str]], ...] = (
     ("key2", _by_reference, ["ref_key", "amount"]),
     # Same reference, other amount: the same payment, wrongly posted, if both sides show it once.
     ("key2", _by_reference, ["ref_key"]),
@@ -137,7 +149,11 @@ def _attach_others(rows: pl.DataFrame, payments: pl.DataFrame, credits: pl.DataF
 
 
 def _summary(
-    claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame, heirs: pl.DataFrame
+    claims: pl.DataFrame,
+    credits: pl.DataFrame,
+    payments: pl.DataFrame,
+    heirs: pl.DataFrame,
+    lines: pl.DataFrame,
 ) -> pl.DataFrame:
     """Per item: counts and sums of what IMT booked, and whether a live posting names another account."""
     suspense_ids = credits.filter(pl.col("kind") == "SUSPENSE")["posting_id"].implode()
@@ -173,16 +189,20 @@ def _summary(
             match_rule=pl.col("rule").min(),
         )
     )
-    wrong = _wrong_reference(claims, credits, payments, heirs)
+    wrong = _wrong_reference(claims, credits, payments, heirs, lines)
     return per_item.with_columns(wrong_reference=pl.col("item").is_in(wrong.implode()))
 
 
 def _wrong_reference(
-    claims: pl.DataFrame, credits: pl.DataFrame, payments: pl.DataFrame, heirs: pl.DataFrame
+    claims: pl.DataFrame,
+    credits: pl.DataFrame,
+    payments: pl.DataFrame,
+    heirs: pl.DataFrame,
+    lines: pl.DataFrame,
 ) -> pl.Series:
     """Items with a live PAYMENT posting to another account or invoice. A posting taken back does not
     count, nor does a wrong one beside a right one once something was reversed: that is a correction.
-    An invoice that replaced the payment's own is right."""
+    An invoice that replaced the payment's own is right, and so is that of any of its lines."""
     named = payments.select("item", ic_account="account_number", ic_invoice="invoice_number")
     paid = credits.filter(pl.col("kind") == "PAYMENT")
     both = paid.select("item", "posting_id", "account_number", "invoice_number").join(named, on="item")
@@ -195,8 +215,13 @@ def _wrong_reference(
     live = suspects.filter(~pl.col("posting_id").is_in(taken_back))
     account = (reference_key("account_number") != reference_key("ic_account")).fill_null(False)
     invoice = (reference_key("invoice_number") != reference_key("ic_invoice")).fill_null(False)
+    rightful = heirs.select("item", "heir_key")
+    if lines.height:
+        own = lines.select("item", heir_key=reference_key("invoice_number")).drop_nulls()
+        rightful = pl.concat([rightful, own])
+        live = _with_line_account(live, lines)
     live = live.with_columns(heir_key=reference_key("invoice_number")).join(
-        heirs.with_columns(is_heir=True), on=["item", "heir_key"], how="left"
+        rightful.with_columns(is_heir=True), on=["item", "heir_key"], how="left"
     )
     judged = (
         live.with_columns(wrong=account | (invoice & ~pl.col("is_heir").fill_null(False)))
@@ -205,3 +230,11 @@ def _wrong_reference(
     )
     corrected = pl.col("any_right") & pl.col("item").is_in(reversals["item"].implode())
     return judged.filter(pl.col("any_wrong") & ~corrected)["item"]
+
+
+def _with_line_account(live: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """`ic_account` is the account of any line of a split payment that the posting names."""
+    key = {"account": reference_key("account_number")}
+    own = lines.select("item", named="account_number", **key).unique(["item", "account"], keep="first")
+    named = live.with_columns(**key).join(own, on=["item", "account"], how="left", maintain_order="left")
+    return named.with_columns(ic_account=pl.coalesce("named", "ic_account")).drop("named", "account")

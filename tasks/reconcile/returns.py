@@ -31,19 +31,23 @@ class Returned:
     interbank: pl.DataFrame
 
 
-def match(payments: pl.DataFrame, rejects: pl.DataFrame, zone: str) -> Returned:
+def match(payments: pl.DataFrame, rejects: pl.DataFrame, zone: str, lines: pl.DataFrame) -> Returned:
     """By the original guid; a return without one by account, invoice, amount and the payment's date +-1,
-    if unique on both sides. An interbank code (R61-R77) tells of an earlier return and claims nothing."""
+    if unique on both sides. An interbank code (R61-R77) tells of an earlier return and claims nothing.
+
+    A payment split over invoices (`lines`) comes back as a whole, under any of them, or line by line.
+    """
     coded = ach_codes.lookup(rejects.with_row_index("row"))
     is_interbank = pl.col("code_group") == "INTERBANK"
     rows = coded.filter(~is_interbank).with_columns(guid_key=id_key("original_payment_guid"))
     by_guid, shared = one_to_many(rows.select("row", "guid_key"), payments, "guid_key", "item")
-    left, right = _by_account(payments, rows, zone)
+    left, right = _by_account(payments, rows, zone, lines)
     paired = pair_once(left, right, ["account", "invoice", "amount", "day"])
     claimed = pl.concat([by_guid.select("row", "item"), paired.pairs.select("row", "item")])
     named = payments.select("item", ic_guid="payment_guid")
     rows = rows.join(claimed, on="row", how="left").join(named, on="item", how="left")
     rows = rows.with_columns(original_guid=pl.coalesce("original_payment_guid", "ic_guid"))
+    rows = _of_lines(rows, lines)
     shared_keys = payments.join(shared.to_frame("item"), on="item", how="semi").select("guid_key")
     orphans = (
         rows.filter(pl.col("item").is_null())
@@ -54,7 +58,19 @@ def match(payments: pl.DataFrame, rejects: pl.DataFrame, zone: str) -> Returned:
     return Returned(_summary(rows), rows, ambiguous, orphans, coded.filter(is_interbank))
 
 
-def _by_account(payments: pl.DataFrame, rows: pl.DataFrame, zone: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_lines(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Adds `line`: the invoice of the one line that a return takes back; null if it takes back the whole."""
+    if lines.is_empty():
+        return rows.with_columns(line=pl.lit(None, pl.String))
+    own = lines.select("item", line=reference_key("invoice_number"), reject_amount="payment_amount").unique()
+    keyed = rows.with_columns(key=reference_key("invoice_number"))
+    own = own.with_columns(key="line")
+    return keyed.join(own, on=["item", "key", "reject_amount"], how="left", maintain_order="left").drop("key")
+
+
+def _by_account(
+    payments: pl.DataFrame, rows: pl.DataFrame, zone: str, lines: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     nameless = rows.filter(pl.col("guid_key").is_null())
     right = (
         nameless.select(
@@ -70,6 +86,11 @@ def _by_account(payments: pl.DataFrame, rows: pl.DataFrame, zone: str) -> tuple[
         .explode("day")
     )
     pool = payments.filter("accepted") if nameless.height else payments.clear()
+    columns = ("item", "account_number", "invoice_number", "payment_amount", "local_date")
+    pool = pool.select(columns)
+    if lines.height:
+        others = lines.drop("payment_amount").join(pool.select("item", "payment_amount"), on="item")
+        pool = pl.concat([pool, others.select(columns)])
     left = pool.select(
         "item",
         account=reference_key("account_number"),
@@ -100,10 +121,11 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _presentment() -> pl.Expr:
-    """Sequence as text; where IC sends none, the day of the return stands in."""
-    return pl.coalesce(
+    """Sequence as text; where IC sends none, the day of the return stands in. Each line comes back by itself."""
+    sequence = pl.coalesce(
         pl.col("reject_sequence").cast(pl.String), pl.col("reject_date").dt.strftime("%Y-%m-%d")
     )
+    return pl.concat_str(sequence, "line", separator="/", ignore_nulls=True)
 
 
 def orphans(

@@ -22,9 +22,9 @@ from tasks.nearest import unknown_keys
 # What a sentence may speak of; each class fills those that it knows, the others print as "-".
 FACTS = (
     "account", "action", "amount", "batch", "batch_total", "count", "date", "detail", "due", "exclusion", "file",
-    "held", "ic_status", "imt_status", "invoice", "item_count", "line", "message", "net", "payment_amount",
-    "posted_account", "posted_invoice", "record_type", "return_code", "since", "subject", "successor", "tender",
-    "what",
+    "held", "ic_status", "imt_status", "invoice", "item_count", "line", "message", "net", "other", "payment_amount",
+    "posted_account", "posted_invoice", "pushed", "record_type", "return_code", "since", "subject", "successor",
+    "tender", "what",
 )  # fmt: skip
 
 
@@ -40,11 +40,15 @@ class Code(Section):
     name: str = Field(min_length=1)
     severity: Literal["LOW", "MED", "HIGH"]
     sentence: str = Field(min_length=1)
+    sentences: dict[str, str] = {}  # where one class is found in several ways: the words for the others
     guard: tuple[str, ...] = ()
     grace_hours: float = Field(0, ge=0)
     grace_banking_days: int = Field(0, ge=0)
     grace_by_tender: dict[str, int] = {}
     grace_by_state: dict[str, float] = {}  # hours, where states of one class wait differently
+    within_hours: float = Field(0, ge=0)  # two of a kind: so far apart at most, through one channel
+    within_minutes: float = Field(0, ge=0)  # … and through different channels
+    untold_hours: float | None = Field(None, ge=0)  # a change IC has not heard of is a break after so long
 
     @field_validator("sentence")
     @classmethod
@@ -53,6 +57,11 @@ class Code(Section):
             if name not in FACTS:
                 raise ValueError(f"unknown fact '{{{name}}}'{_nearest(name, FACTS)}")
         return text
+
+    @field_validator("sentences")
+    @classmethod
+    def _all_facts(cls, texts: dict[str, str]) -> dict[str, str]:
+        return {name: cls._facts(text) for name, text in texts.items()}
 
 
 class Feed(Section):
@@ -90,6 +99,8 @@ class Rules(Section):
     reversal_wait_banking_days: int = Field(ge=0)
     orphan_lookback_days: int = Field(ge=0)
     late_factor: float = Field(gt=0)
+    pump_since: datetime | None = None  # pushes are expected of payments from then on; none before
+    push_wait_hours: float = Field(gt=0)
     feeds: dict[str, Feed]
     finality: dict[str, Finality]
     exclusions: dict[str, Exclusion]
@@ -101,6 +112,13 @@ class Rules(Section):
         if text not in available_timezones():
             raise ValueError("is no IANA time zone; write one such as America/Chicago")
         return text
+
+    @field_validator("pump_since")
+    @classmethod
+    def _aware(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2026-11-10T00:00:00Z")
+        return moment
 
     def tender_grace(self, code: str) -> dict[str, int]:
         """Banking days of grace by tender; `default` for a tender without a line of its own."""

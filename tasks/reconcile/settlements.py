@@ -11,25 +11,33 @@ from tasks.reconcile.banking_days import local_day
 from tasks.reconcile.keys import id_key, one_to_many, pair_once, without
 from tasks.reconcile.model import MONEY, ZERO
 from tasks.reconcile.rules import Rules
+from tasks.reconcile.splits import by_reference
 
 _WENT_BACK = ("REJECT", "CHARGEBACK", "REFUND")
 
 
 @dataclass(frozen=True)
 class Deposits:
-    """summary: one row per settled payment (`item`) · ambiguous: items · unclaimed: PAYMENT rows of
-    nobody · excluded: rows of declared exclusions, `exclusion` and `supported` added."""
+    """summary: one row per settled payment (`item`) · claims: rows with their item · ambiguous: items ·
+    unclaimed: PAYMENT rows of nobody · excluded: rows of declared exclusions, `exclusion` and `supported` added."""
 
     summary: pl.DataFrame
+    claims: pl.DataFrame
     ambiguous: pl.Series
     unclaimed: pl.DataFrame
     excluded: pl.DataFrame
 
 
 def match(
-    payments: pl.DataFrame, settlements: pl.DataFrame, postings: pl.DataFrame, rules: Rules, as_of: datetime
+    payments: pl.DataFrame,
+    settlements: pl.DataFrame,
+    postings: pl.DataFrame,
+    rules: Rules,
+    as_of: datetime,
+    lines: pl.DataFrame,
 ) -> Deposits:
-    """Excluded rows are set apart; the rest is claimed by guid, then by processor reference + amount."""
+    """Excluded rows are set apart; the rest is claimed by guid, then by processor reference + amount. A payment
+    split over invoices (`lines`) may be settled in one row or in several that make its sum."""
     rows = settlements.with_row_index("row").with_columns(
         guid_key=id_key("payment_guid"), ref_key=id_key("processor_reference")
     )
@@ -41,10 +49,11 @@ def match(
     pool = without(
         payments.select("item", "ref_key", amount="payment_amount"), "item", by_guid["item"], shared
     )
-    paired = pair_once(
-        pool, nameless.select("row", "ref_key", amount="settled_amount"), ["ref_key", "amount"]
-    )
-    claimed = pl.concat([by_guid.select("row", "item"), paired.pairs.select("row", "item")])
+    nameless = nameless.select("row", "ref_key", amount="settled_amount")
+    together = by_reference(lines, pool, nameless) if lines.height else by_guid.select("row", "item").clear()
+    pool, nameless = without(pool, "item", together["item"]), without(nameless, "row", together["row"])
+    paired = pair_once(pool, nameless, ["ref_key", "amount"])
+    claimed = pl.concat([part.select("row", "item") for part in (by_guid, together, paired.pairs)])
     claims = rows.join(claimed, on="row")
     shared_keys = payments.join(shared.to_frame("item"), on="item", how="semi").select("guid_key")
     loose = without(
@@ -52,7 +61,7 @@ def match(
     )
     unclaimed = loose.join(shared_keys, on="guid_key", how="anti")
     ambiguous = pl.concat([shared, paired.left_ambiguous])
-    return Deposits(_summary(claims), ambiguous, unclaimed, excluded)
+    return Deposits(_summary(claims), claims, ambiguous, unclaimed, excluded)
 
 
 def _exclusion(rules: Rules, today: date) -> pl.Expr:

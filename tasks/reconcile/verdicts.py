@@ -1,8 +1,9 @@
 """The verdict on each payment: what should stand in the books, which break it is, in which state it ends.
 
-Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), fee and amount (B06, B05),
-missing (B01). One of these at most; besides it a payment may be unsettled (B10), have an unposted or
-duplicate return (B16, B20), or be misdirected: made for an invoice that was dead by then (B30).
+Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), fee, amount and its split (B06,
+B05, B07), then what was pushed against what is reported (B09, B08, B05), missing (B01). One of these at most;
+besides it a payment may be a second one of its kind (B04), unsettled (B10), have an unposted or duplicate
+return (B16, B20), or be misdirected: made for an invoice that was dead by then (B30).
 """
 
 from __future__ import annotations
@@ -37,22 +38,34 @@ _COUNTS = [
 ]
 
 
-def judge(
-    work: pl.DataFrame, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
-) -> pl.DataFrame:
-    """Adds the verdict columns to `work` (payments with what was claimed for them)."""
+def weigh(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Adds what stands in the books and what should to `work` (payments with what was claimed for them)."""
     # Rows that nothing touched have nulls from the joins: zero money, zero rows.
     work = work.with_columns(
         *(pl.col(name).fill_null(ZERO) for name in _SUMS),
         *(pl.col(name).fill_null(0) for name in _COUNTS),
         pl.col("was_dead", "moved").fill_null(False),
     )
-    work = with_books(work, rules)
+    return with_books(work, rules)
+
+
+def judge(
+    work: pl.DataFrame, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
+) -> pl.DataFrame:
+    """Adds the verdict columns to `work` (weighed, with `doubled`)."""
     work = with_dues(work, coverage, rules, calendar, as_of)
-    work = work.with_columns(posting_code=_posting_code(rules))
+    free = ~(pl.col("ambiguous") | pl.col("is_refund"))
+    work = work.with_columns(booked_code=_posting_code(rules))
+    said = pl.when(free & pl.col("booked_code").is_null() & (pl.col("push_code") != "")).then("push_code")
+    missing = pl.when(free & _missing()).then(pl.lit("B01"))
+    work = work.with_columns(
+        posting_code=pl.coalesce("booked_code", said, missing),
+        way=pl.when(said.is_not_null()).then("push_way"),
+    )
     work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed(), misdirected=_misdirected())
     code_columns = [
         pl.col("posting_code"),
+        pl.when("doubled").then(pl.lit("B04")),
         pl.when("unsettled").then(pl.lit("B10")),
         pl.when("unreversed").then(pl.lit("B16")),
         pl.when("returned_twice").then(pl.lit("B20")),
@@ -64,18 +77,22 @@ def judge(
 
 
 def _posting_code(rules: Rules) -> pl.Expr:
+    """The class that IMT's postings of the payment show, if any."""
     tolerance = pl.lit(str(rules.tolerance)).cast(MONEY)
     gap = pl.col("difference").abs()
     posted = pl.col("n_posted") > 0
     live = pl.col("n_posted").cast(pl.Int64) - pl.col("n_reversed")
-    expected_count = pl.when(pl.col("should") > ZERO).then(1).otherwise(0)
-    twice = (pl.col("n_paid") > 1) & (live > expected_count) & (pl.col("difference") > tolerance)
+    # A split payment may be posted in one sum or line by line.
+    expected_count = pl.when(pl.col("should") > ZERO).then("n_lines").otherwise(0)
+    again = (pl.col("n_lines") > 1) & (pl.col("net") >= pl.col("should") + pl.col("should"))
+    twice = (pl.col("n_paid") > 1) & ((live > expected_count) | again) & (pl.col("difference") > tolerance)
     conflict = (
         pl.when("accepted").then(~posted & (pl.col("n_refused") > 0)).otherwise(pl.col("net") > tolerance)
     )
     off = pl.col("accepted") & posted & (gap > tolerance) & ~_awaits_return()
     is_fee = gap == pl.col("convenience_fee")
-    missing = pl.col("accepted") & ~posted & pl.col("posting_overdue") & pl.col("posting_proven")
+    whole = pl.col("accepted") & (pl.col("net") == pl.col("expected")) & (pl.col("n_paid") > 0)
+    misplaced = whole & (pl.col("misplaced") > tolerance).fill_null(False)
     return (
         pl.when(pl.col("ambiguous") | pl.col("is_refund")).then(None)
         .when(twice).then(pl.lit("B03"))
@@ -83,8 +100,13 @@ def _posting_code(rules: Rules) -> pl.Expr:
         .when(pl.col("accepted") & pl.col("wrong_reference").fill_null(False)).then(pl.lit("B08"))
         .when(off & is_fee.fill_null(False)).then(pl.lit("B06"))
         .when(off).then(pl.lit("B05"))
-        .when(missing).then(pl.lit("B01"))
+        .when(misplaced).then(pl.lit("B07"))
     )  # fmt: skip
+
+
+def _missing() -> pl.Expr:
+    unposted = pl.col("accepted") & ~(pl.col("n_posted") > 0)
+    return unposted & pl.col("posting_overdue") & pl.col("posting_proven")
 
 
 def _awaits_return() -> pl.Expr:

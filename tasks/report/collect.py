@@ -13,6 +13,7 @@ from checks.contracts import FEEDS, IMT
 from tasks.pull import staging_of
 from tasks.reconcile import BankingCalendar
 from tasks.reconcile.banking_days import local_date, local_day
+from tasks.reconciling import push_loss
 from tasks.settings import Settings
 from tasks.snapshot import about
 from tasks.staging import publish, recon
@@ -27,7 +28,8 @@ Ask = Callable[[str], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Facts:
-    """Rows for the page. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run."""
+    """Rows for the page. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run,
+    `pump` where nothing was pushed and no push is expected."""
 
     info: Row
     run: Row | None
@@ -38,6 +40,7 @@ class Facts:
     feed_breaks: list[Row]
     invoices: list[Row]
     files: list[Row]
+    pump: Row | None
     cash: list[Row]
     excluded: list[Row]
     health: list[Row]
@@ -75,6 +78,7 @@ def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
             files=ask(
                 f"SELECT * FROM outbox.files ORDER BY composed_at DESC, file_id DESC LIMIT {FILES}"
             ).to_dicts(),
+            pump=_pump(ask),
             cash=_cash(ask),
             excluded=_excluded(ask),
             health=ask("SELECT * FROM v_feed_health").to_dicts(),
@@ -109,6 +113,28 @@ def _invoices(ask: Ask) -> list[Row]:
               OR EXISTS (SELECT 1 FROM outbox.guards)
            GROUP BY ALL"""
     ).to_dicts()
+
+
+def _pump(ask: Ask) -> Row | None:
+    """What the Data Pump pushed, and what the last run missed (arrivals: name → rows, amount; loss: a share)."""
+    counts = ask(
+        """SELECT count(DISTINCT lower(payment_guid)) AS payments, count(*) FILTER (variant > 1) AS conflicts,
+                  count(DISTINCT lower(payment_guid)) FILTER (variant > 1) AS conflicting,
+                  count(*) FILTER (taken AND NOT account_known) AS suspense,
+                  coalesce(sum(payment_amount) FILTER (taken AND NOT account_known), 0)::DECIMAL(18,2) AS suspense_amount,
+                  count(*) FILTER (taken AND above_balance) AS above,
+                  coalesce(sum(payment_amount) FILTER (taken AND above_balance), 0)::DECIMAL(18,2) AS above_amount,
+                  count(*) FILTER (taken AND handover_sequence IS NULL) AS waiting,
+                  count(*) FILTER (taken AND handover_sequence IS NOT NULL AND acknowledged_at IS NULL) AS unacknowledged,
+                  coalesce(sum(payment_amount) FILTER (taken AND acknowledged_at IS NULL), 0)::DECIMAL(18,2) AS open_amount,
+                  count(DISTINCT CASE WHEN acknowledged_at IS NULL THEN handover_sequence END) AS open_files,
+                  max(received_at) AS last_at
+           FROM (SELECT *, approved AND variant = 1 AS taken FROM imt.pushes)"""
+    ).row(0, named=True)
+    told = ask("SELECT name, rows, amount FROM recon.totals WHERE kind = 'pushed'").to_dicts()
+    if not counts["payments"] and not told:
+        return None
+    return {**counts, "arrivals": {row["name"]: row for row in told}, "loss": push_loss(told)}
 
 
 def _cash(ask: Ask) -> list[Row]:

@@ -16,7 +16,8 @@ _TITLES = {
     "batch": "InvoiceCloud: batch as stated", "detail": "InvoiceCloud: batch as itemised", "feed": "Feed", "poll": "Poll",
     "invoice": "IMT: invoice", "record": "Sent to InvoiceCloud", "records": "Sent to InvoiceCloud",
     "held": "Held back", "look": "InvoiceCloud: as it shows it", "file": "File sent to InvoiceCloud",
-    "guards": "Guard", "images": "Bill image",
+    "guards": "Guard", "images": "Bill image", "push": "Data Pump: push", "first": "InvoiceCloud: payment before it",
+    "balance": "IMT: balance", "told": "InvoiceCloud: as it was told",
 }  # fmt: skip
 # What the other side would show, where the break is that it has nothing.
 _ABSENT = {
@@ -25,7 +26,7 @@ _ABSENT = {
     "B16": ("IMT: reversal", "none"), "B18": ("InvoiceCloud: payment", "none with this id"),
     "B25": ("InvoiceCloud: invoice", "in no accepted file"), "B42": ("IMT: record of its own", "none"),
 }  # fmt: skip
-_MONEY = ("amount", "_fee", "_total", "found", "_due")
+_MONEY = ("amount", "_fee", "_total", "found", "_due", "balance", "shown")
 _COMPARED = {
     "account_number": "account_number",
     "invoice_number": "invoice_number",

@@ -29,6 +29,10 @@ _INVOICE_WORDS = {
     "HELD": "waits for its image, a cure, or an earlier file", "REJECTED": "InvoiceCloud refused its line",
     "REFUSED": "InvoiceCloud refused its file", "NOT_SENT": "in no file: recalled before it was sent, or still to come",
 }  # fmt: skip
+_ARRIVAL_WORDS = {
+    "reported": "in the payment report, since pushes are expected", "pushed": "of these, the Data Pump told of",
+    "lost": "of these, it never told of: first seen by poll",
+}  # fmt: skip
 _COMPARED = (
     ("payments", "InvoiceCloud", "payments reported"), ("postings", "IMT", "postings"),
     ("settlements", "InvoiceCloud", "settled items"), ("ach_rejects", "InvoiceCloud", "ACH returns"),
@@ -43,6 +47,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters |= {
         "money": words.money, "count": words.count, "day": words.day, "name": words.name, "utc": words.utc,
+        "rate": words.rate,
     }  # fmt: skip
     return environment
 
@@ -62,7 +67,7 @@ def render(facts: Facts) -> str:
         compared=_compared(facts), invoices=_invoices(facts), states=_states(facts), proof=_of(facts, "proof"), feed=_of(facts, "feed"),
         held=[row for row in facts.totals if row["kind"] == "held" and row["rows"]],
         other_excluded=[r for r in facts.totals if r["kind"] == "excluded" and r["name"] == "INTERBANK_RETURNS" and r["rows"]],
-        feed_states=_feed_states(facts), headline=_headline(facts), trouble=_trouble(facts), summary=_summary(facts),
+        pump=_pump(facts), feed_states=_feed_states(facts), headline=_headline(facts), trouble=_trouble(facts), summary=_summary(facts),
         class_bars=charts.bars([_class_bar(row) for row in facts.classes]),
         age_bars=charts.bars([_age_bar(row) for row in facts.ages]),
         cash=charts.cash_columns(facts.cash), plot_height=charts.PLOT_HEIGHT, most_days=charts.MOST_DAYS,
@@ -105,6 +110,28 @@ def _invoices(facts: Facts) -> list[dict[str, Any]]:
     order = list(_INVOICE_WORDS)
     rows = sorted(facts.invoices, key=lambda row: order.index(row["status"]))
     return [{**row, "words": _INVOICE_WORDS[row["status"]]} for row in rows]
+
+
+def _pump(facts: Facts) -> list[tuple[str, str, int, Decimal | None]]:
+    """What, meaning, payments, USD: one line each; of the arrivals only where pushes are expected."""
+    pump = facts.pump
+    if pump is None:
+        return []
+    came = pump["arrivals"]
+    lines: list[tuple[str, str, int, Decimal | None]] = [
+        (f"{name} payments", meaning, came[name]["rows"], came[name]["amount"])
+        for name, meaning in _ARRIVAL_WORDS.items()
+        if name in came
+    ]
+    return [
+        *lines,
+        ("pushes taken", "payments pushed so far, approved or declined", pump["payments"], None),
+        ("conflicts", "pushed again with other content under the same GUID", pump["conflicting"], None),
+        ("suspense", "neither account nor invoice is known to IMT", pump["suspense"], pump["suspense_amount"]),
+        ("above the balance", "more than the invoice owed when the push came", pump["above"], pump["above_amount"]),
+        ("waiting for IMT", "in no hand-over file that IMT acknowledged", pump["waiting"] + pump["unacknowledged"],
+         pump["open_amount"]),
+    ]  # fmt: skip
 
 
 def _summary(facts: Facts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from zoneinfo import ZoneInfo
 
 MINUS = "\N{MINUS SIGN}"
@@ -39,6 +39,11 @@ def share(part: Decimal, whole: Decimal) -> str:
     if not whole:
         return "–"
     return f"{(part * 100 / whole).quantize(Decimal('0.1'), ROUND_DOWN)} %"
+
+
+def rate(part: Decimal) -> str:
+    """A share as percent with two decimals, rounded up: nothing is lost only if it says 0.00 %."""
+    return f"{(part * 100).quantize(Decimal('0.01'), ROUND_UP)} %"
 
 
 def day(value: date | None) -> str:

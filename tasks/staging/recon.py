@@ -17,12 +17,18 @@ from tasks.reconcile.model import SCHEMAS, TIME, Schema
 from tasks.staging.query import frame
 from tasks.staging.schema import RECON_RUNS
 
+# What InvoiceCloud was told of an invoice last; and balances, where anything was told or looked at.
+_CALLS = """SELECT * FROM imt.rtdr_calls WHERE subject = 'INVOICE' AND result = 'answered' QUALIFY row_number() OVER (
+    PARTITION BY invoice_number ORDER BY called_at DESC, balance_answered DESC) = 1"""
+_BALANCES = """SELECT * FROM imt.balances
+    WHERE EXISTS (SELECT 1 FROM imt.rtdr_calls) OR EXISTS (SELECT 1 FROM outbox.looks)"""
 # Where each frame of Inputs lies (polls apart).
 _TABLES = {
     "payments": "feed.payments", "settlements": "feed.settlements", "ach_rejects": "feed.ach_rejects",
     "postings": "imt.postings", "invoices": "imt.invoices", "open_at_ic": "imt.open_at_ic",
     "records": "(SELECT r.*, f.state AS file_state FROM outbox.records r LEFT JOIN outbox.files f USING (file_id))",
     **{name: f"outbox.{name}" for name in ("files", "looks", "images", "guards", "held")},
+    "pushes": "imt.pushes", "calls": f"({_CALLS})", "balances": f"({_BALANCES})", "events": "imt.invoice_events",
 }  # fmt: skip
 
 

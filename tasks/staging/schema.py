@@ -96,7 +96,9 @@ def versioned_ddl(schema: str, table: str, contract: type[Contract]) -> list[str
 
 def state_views() -> list[str]:
     """CREATE statements of imt.invoices (the state of each invoice, made from its events) and of what is owed."""
-    texts = (Path(__file__).with_name(name).read_text("utf-8") for name in ("invoice_state.sql", "balances.sql"))
+    texts = (
+        Path(__file__).with_name(name).read_text("utf-8") for name in ("invoice_state.sql", "balances.sql")
+    )
     return [statement for text in texts for statement in text.split(";\n") if "CREATE" in statement]
 
 

@@ -1,11 +1,11 @@
 -- Views for people, in a snapshot and behind the report. Each statement ends with ";" at a line's end.
 -- Time is snapshot_info.as_of, never a clock. Days are days of the biller's zone.
 
--- One row per payment: paid, posted, settled, returned, and the verdict of the last reconcile run. A
--- payment that came or changed after that run is NOT_COMPARED.
+-- One row per payment (per line of a split one): paid, posted, settled, returned, and the verdict of the last
+-- reconcile run. A payment that came or changed after that run is NOT_COMPARED.
 CREATE VIEW v_payment_chain AS
-SELECT p.payment_guid, p.account_number, p.invoice_number, p.tender, p.payment_source, p.agent_code,
-       CAST(timezone(i.time_zone, p.payment_date) AS DATE) AS paid_on, p.payment_date AS paid_at,
+SELECT p.payment_guid, p.payment_line_no, p.account_number, p.invoice_number, p.tender, p.payment_source, p.agent_code,
+       CAST(timezone(i.time_zone, p.payment_date) AS DATE) AS paid_on, p.payment_date AS paid_at, r.pushed_at,
        p.payment_amount, p.convenience_fee,
        p.approved AND NOT list_contains(i.void_statuses, coalesce(p.status, '')) AS accepted,
        r.posted_amount, r.reversed_amount, r.settled_amount, r.settled_date, r.settled_batch_id,
@@ -14,7 +14,7 @@ SELECT p.payment_guid, p.account_number, p.invoice_number, p.tender, p.payment_s
 FROM feed.payments p
 CROSS JOIN snapshot_info i
 LEFT JOIN recon.items r ON r.payment_guid = p.payment_guid AND r.payment_amount = p.payment_amount
-    AND r.invoice_number IS NOT DISTINCT FROM p.invoice_number;
+    AND r.payment_line_no IS NOT DISTINCT FROM p.payment_line_no AND r.invoice_number IS NOT DISTINCT FROM p.invoice_number;
 
 -- What a person must look at, gravest first.
 CREATE VIEW v_open_breaks AS
@@ -59,7 +59,7 @@ LEFT JOIN records r ON r.origin = m.support_origin AND r.reference = lower(trim(
 -- payment by days, so `difference` moves; `unsettled_amount` is what is still open of the day's payments.
 CREATE VIEW v_daily_cash AS
 WITH reported AS (
-    SELECT paid_on AS day, coalesce(tender, 'UNKNOWN') AS tender, count(*) AS payments,
+    SELECT paid_on AS day, coalesce(tender, 'UNKNOWN') AS tender, count(DISTINCT payment_guid) AS payments,
            sum(payment_amount) AS reported_amount, sum(coalesce(convenience_fee, 0)) AS reported_fee_amount,
            sum(CASE WHEN coalesce(returned_amount, 0) = 0 AND payment_amount > 0
                     THEN payment_amount - coalesce(settled_amount, 0) ELSE 0 END) AS unsettled_amount
@@ -248,7 +248,7 @@ WITH booked AS (
 pushed AS (
     SELECT lower(payment_guid) AS guid, arg_min(agent_code, variant) AS agent_code, min(received_at) AS pushed_at
     FROM imt.pushes GROUP BY ALL)
-SELECT coalesce(c.agent_code, u.agent_code, b.agent_code) AS agent_code, c.paid_at, c.paid_on, c.payment_guid,
+SELECT coalesce(c.agent_code, u.agent_code, b.agent_code) AS agent_code, c.paid_at, c.paid_on, c.payment_guid, c.payment_line_no,
        c.account_number, c.invoice_number, c.tender, c.payment_amount, c.accepted, u.pushed_at, b.posted_at,
        c.posted_amount, c.settled_date, c.settled_batch_id, c.settled_amount, c.returned_at, c.returned_amount,
        c.state, c.state_reason, c.break_codes, u.agent_code AS pushed_agent_code, b.agent_code AS posted_agent_code
@@ -260,13 +260,14 @@ ORDER BY agent_code, c.paid_at;
 
 -- One row per agent: what came in through them, how far it got, what is broken.
 CREATE VIEW v_agents AS
-SELECT coalesce(agent_code, '(none)') AS agent_code, count(*) AS payments,
-       count(*) FILTER (NOT accepted) AS declined,
+SELECT coalesce(agent_code, '(none)') AS agent_code, count(DISTINCT payment_guid) AS payments,
+       count(DISTINCT payment_guid) FILTER (NOT accepted) AS declined,
        CAST(coalesce(sum(payment_amount) FILTER (accepted), 0) AS DECIMAL(18,2)) AS paid_amount,
        CAST(coalesce(sum(posted_amount), 0) AS DECIMAL(18,2)) AS posted_amount,
        CAST(coalesce(sum(settled_amount), 0) AS DECIMAL(18,2)) AS settled_amount,
        CAST(coalesce(sum(returned_amount), 0) AS DECIMAL(18,2)) AS returned_amount,
-       count(*) FILTER (pushed_at IS NOT NULL) AS pushed, count(*) FILTER (break_codes IS NOT NULL) AS broken,
+       count(DISTINCT payment_guid) FILTER (pushed_at IS NOT NULL) AS pushed,
+       count(DISTINCT payment_guid) FILTER (break_codes IS NOT NULL) AS broken,
        CAST(coalesce(sum(payment_amount) FILTER (break_codes IS NOT NULL), 0) AS DECIMAL(18,2)) AS broken_amount,
        min(paid_on) AS first_paid_on, max(paid_on) AS last_paid_on
 FROM v_agent_payments GROUP BY ALL ORDER BY agent_code;

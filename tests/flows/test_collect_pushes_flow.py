@@ -210,4 +210,6 @@ def test_what_was_collected_survives_a_replay(counter: Counter) -> None:
     counter.run()
     before = [counter.branch.rows(f"SELECT * FROM {name}") for name in ("imt.pushes", "quarantine.pushes")]
     replay(counter.branch.settings, "acme", counter.at)
-    assert [counter.branch.rows(f"SELECT * FROM {name}") for name in ("imt.pushes", "quarantine.pushes")] == before
+    assert [
+        counter.branch.rows(f"SELECT * FROM {name}") for name in ("imt.pushes", "quarantine.pushes")
+    ] == before

@@ -108,6 +108,43 @@ class World:
         row = {"look_id": f"L{len(self.rows['looks']) + 1}", "invoice_number": number, "at": at or utc(6)}
         self.rows["looks"].append(row | {"found": True, "balance_due": "80.00"} | more)
 
+    def split(self, *amounts: str, n: int = 1, **more: Any) -> str:
+        """One payment over invoices INV-11, INV-12, …: a row for each amount, in order of its line."""
+        for line, amount in enumerate(amounts, 1):
+            self.payment(n, amount, **{"payment_line_no": line, "invoice_number": f"INV-1{line}"} | more)
+        return guid(n)
+
+    def push(self, n: int = 1, amount: str = "100.00", at: datetime | None = None, **more: Any) -> None:
+        """A push that says the same as payment(n), a minute after it."""
+        at = at or utc(5)
+        row = {"push_id": f"{guid(n)}-{more.get('variant', 1)}", "payment_guid": guid(n), "variant": 1}
+        row |= {"received_at": at + timedelta(minutes=1), "payment_date": at, "approved": True}
+        row |= {"account_number": "0012345678", "invoice_number": f"INV-{n}", "payment_amount": amount}
+        self.rows["pushes"].append(row | more)
+
+    def event(self, number: str = "INV-1", balance: str = "100.00", at: datetime | None = None) -> None:
+        row = {"invoice_number": number, "occurred_at": at or utc(1), "balance_due": balance}
+        self.rows["events"].append(row)
+
+    def owes(
+        self, number: str = "INV-1", balance: str = "80.00", at: datetime | None = None, **more: Any
+    ) -> None:
+        """What IMT says an invoice owes, and since when."""
+        row = {"invoice_number": number, "account_number": "0012345678", "status": "OPEN", "balance": balance}
+        self.rows["balances"].append(row | {"changed_at": at or utc(5)} | more)
+
+    def answered(
+        self, number: str = "INV-1", balance: str = "80.00", at: datetime | None = None, **more: Any
+    ) -> None:
+        """What InvoiceCloud asked of an invoice and was answered."""
+        row = {
+            "called_at": at or utc(6),
+            "subject": "INVOICE",
+            "invoice_number": number,
+            "result": "answered",
+        }
+        self.rows["calls"].append(row | {"balance_answered": balance} | more)
+
     def add(self, table: str, **row: Any) -> None:
         """A row of files, images, guards, held or open_at_ic."""
         self.rows[table].append(row)

@@ -37,6 +37,9 @@ _payment = st.fixed_dictionaries(
         "invoice_number": st.sampled_from(["INV-1", "INV\u20132", None]),
         "processor_reference": st.sampled_from(["PR1", "PR2", "", None]),
         "status": st.sampled_from([None, None, "VOIDED", "REFUNDED"]),
+        "payment_line_no": st.sampled_from([None, 1, 2, 3]),
+        "payment_source": st.sampled_from(["PORTAL_OTP", "AGENTCONNECT"]),
+        "agent_code": st.sampled_from([None, "A-17", "A-99"]),
         "day": st.integers(1, 30),
     }
 )
@@ -53,6 +56,7 @@ _posting = st.fixed_dictionaries(
         "origin": st.sampled_from(["IC", "IC", "IC", "CLOUDSTORE", "LOCKBOX"]),
         "status": st.sampled_from(["POSTED", "POSTED", "POSTED", "REFUSED"]),
         "reverses_posting_id": st.sampled_from([None, "P1", "P2"]),
+        "agent_code": st.sampled_from([None, "A-17"]),
         "day": st.integers(1, 30),
     }
 )
@@ -108,6 +112,23 @@ _image = st.fixed_dictionaries(
         "day": st.integers(1, 30),
     }
 )
+_push = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 5),
+        "amount": st.sampled_from(AMOUNTS),
+        "variant": st.integers(1, 3),
+        "approved": st.booleans(),
+        "invoice_number": st.sampled_from(["INV-1", "INV-9", None]),
+        "day": st.integers(1, 30),
+    }
+)
+_balance = st.tuples(_number, st.sampled_from(["0.00", "100.00", "-5.00"]), st.integers(1, 30))
+_inbound = st.tuples(
+    st.lists(_push, max_size=5),
+    st.lists(_balance, max_size=3, unique_by=lambda row: row[0]),
+    st.lists(_balance, max_size=4),
+    st.lists(_balance, max_size=4),
+)
 _bills = st.tuples(
     st.dictionaries(_number, _invoice, max_size=4),
     st.lists(_record, max_size=6),
@@ -121,14 +142,16 @@ _rows = st.tuples(
     st.lists(_returned, max_size=3),
     st.lists(_poll, max_size=5),
     _bills,
+    _inbound,
 )
 SETTINGS = settings(derandomize=True, max_examples=30, deadline=None)
 
 
 def build(world: Any, moment: Any, rows: Any) -> Any:
-    w = world(as_of=moment(30, 23))
-    payments, posted, settled, returned, polls, bills = rows
+    w = world(as_of=moment(30, 23), pump_since=moment(10))
+    payments, posted, settled, returned, polls, bills, inbound = rows
     bill(w, moment, bills)
+    call(w, moment, inbound)
     for row in payments:
         w.payment(**{k: v for k, v in row.items() if k != "day"}, at=moment(row["day"]))
     for drawn in posted:
@@ -175,6 +198,19 @@ def bill(w: Any, moment: Any, bills: Any) -> None:
         )
 
 
+def call(w: Any, moment: Any, inbound: Any) -> None:
+    pushes, balances, calls, events = inbound
+    for n, drawn in enumerate(pushes):
+        row = dict(drawn)
+        w.push(row.pop("n"), at=moment(row.pop("day")), push_id=f"push {n}", **row)
+    for number, balance, day in balances:
+        w.owes(number, balance, moment(day))
+    for number, balance, day in calls:
+        w.answered(number, balance.replace("-", ""), moment(day))
+    for number, balance, day in events:
+        w.event(number, balance, moment(day))
+
+
 @SETTINGS
 @given(rows=_rows)
 def test_every_payment_in_one_state_and_sums_kept(rows: Any, world: Any, moment: Any) -> None:
@@ -195,11 +231,13 @@ def test_every_payment_in_one_state_and_sums_kept(rows: Any, world: Any, moment:
         "code"
     )
     of_items = of_items.drop_nulls("code").unique()
-    of_payments = ["B01", "B03", "B05", "B06", "B08", "B09", "B10", "B16", "B30"]
+    of_payments = ["B01", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B16", "B30"]
     told = breaks.filter(pl.col("code").is_in(of_payments))
     expected = of_items.filter(pl.col("code") != "B20")
     assert sorted(told.select("code", "subject").rows()) == sorted(expected.rows())
-    one_side = of_items.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B08", "B09"]))
+    one_side = of_items.filter(pl.col("code").is_in(["B01", "B03", "B05", "B06", "B07", "B08", "B09"]))
+    counted = dict(totals.filter(pl.col("kind") == "pushed").select("name", "rows").iter_rows())
+    assert counted["reported"] == counted["pushed"] + counted["lost"]
     assert (
         one_side.group_by("payment_guid").len()["len"].max() in (None, 1)
         or not items["payment_guid"].is_unique().all()
@@ -265,6 +303,10 @@ def test_any_frame_may_be_empty(world: Any, moment: Any, absent: str) -> None:
     w.add("open_at_ic", invoice_number="INV-1", balance_due="1.00")
     w.returned()
     w.settled(3, payment_guid=None, processor_reference="CS1")
+    w.push(amount="90.00")
+    w.owes(at=moment(5))
+    w.answered(at=moment(6))
+    w.event()
     inputs = replace(w.inputs(), **{absent: pl.DataFrame()})
     outcome = reconcile(inputs, w.rules, w.as_of, w.calendar)
     assert outcome.items.schema == empty(ITEMS).schema
@@ -291,13 +333,21 @@ def test_constant_columns_are_columns_like_any_other(world: Any, moment: Any) ->
         w.add("images", image_id=f"I{n}", state="bad_name", first_seen_at=moment(4), last_seen_at=moment(4))
         w.add("guards", guard="share", record_type="D", found_at=moment(4), sentence="S.")
         w.add("files", file_id=f"F{n}", state="refused")
+        w.chain(n + 30)
+        w.push(n + 30, "90.00", approved=n < 3)
+        w.push(n + 40)
+        w.owes(f"INV-{n + 50}", at=moment(5))
+        w.answered(f"INV-{n + 50}", "90.00", at=moment(6))
+        w.split("60.00", "40.00", n=n + 60)
+        w.posting(n + 60, invoice_number="INV-11")
+        w.settled(n + 60)
     inputs = w.inputs()
     constant = Inputs(**{name: _with_literals(frame) for name, frame in vars(inputs).items()})
     first, second = (reconcile(data, w.rules, w.as_of, w.calendar) for data in (inputs, constant))
     assert second.items.equals(first.items)
     assert second.breaks.equals(first.breaks)
     assert second.breaks["code"].unique().sort().to_list() == [
-        "B01", "B02", "B11", "B25", "B26", "B28", "B29", "B30", "B31", "B42",
+        "B01", "B02", "B05", "B07", "B09", "B11", "B25", "B26", "B27", "B28", "B29", "B30", "B31", "B42",
     ]  # fmt: skip
 
 

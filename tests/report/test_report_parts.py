@@ -37,6 +37,12 @@ def test_a_hundred_percent_is_said_only_of_everything() -> None:
     assert words.share(D("0"), D("0")) == "–"
 
 
+def test_a_loss_of_nothing_is_said_only_of_nothing() -> None:
+    assert words.rate(D("0")) == "0.00 %"
+    assert words.rate(D(1) / 1_000_000) == "0.01 %"
+    assert words.rate(D(11) / 2991) == "0.37 %"
+
+
 def test_words_of_time_and_number() -> None:
     at = datetime(2026, 11, 1, 6, 30, tzinfo=UTC)  # an hour before the clocks go back
     assert words.instant(at, "America/Chicago") == "2026-11-01 01:30 CDT"

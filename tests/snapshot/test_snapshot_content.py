@@ -113,7 +113,9 @@ def test_everything_has_words(snapshot: Any) -> None:
 
 def test_no_view_reads_a_clock(snapshot: Any) -> None:
     texts = snapshot.execute("SELECT lower(sql) FROM duckdb_views() WHERE NOT internal").fetchall()
-    assert len(texts) == len(VIEWS) + len(FEEDS) + len(IMT) + 3  # and imt.invoices, imt.balances, imt.account_balances
+    assert (
+        len(texts) == len(VIEWS) + len(FEEDS) + len(IMT) + 3
+    )  # and imt.invoices, imt.balances, imt.account_balances
     clocks = ("now(", "current_date", "current_time", "today(", "localtime", "transaction_timestamp")
     assert not [text for (text,) in texts if any(word in text for word in clocks)]
 
