@@ -54,8 +54,8 @@ FROM freshness f LEFT JOIN balances b {{by_account}} ON b.biller = f.biller AND 
     LEFT JOIN accounts a ON a.biller = f.biller AND a.account_number = {{number}}
 WHERE f.biller = {{biller}}"""
 # SQLite, which has no statistics here, takes a biller for ten rows and would read all of them.
-_NAMED = {
-    "biller": ":biller", "number": ":number", "since": ":since", "by_account": "INDEXED BY balances_of_account",
+_NUMBERED = {
+    "biller": "?1", "number": "?2", "since": "?3", "by_account": "INDEXED BY balances_of_account",
 }  # fmt: skip
 _PYFORMAT = {"biller": "%(biller)s", "number": "%(number)s", "since": "%(since)s", "by_account": ""}
 
@@ -65,7 +65,7 @@ class Balances:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        marks = _NAMED if store.is_sqlite else _PYFORMAT
+        marks = _NUMBERED if store.is_sqlite else _PYFORMAT
         self._invoice, self._account = _INVOICE.format(**marks), _ACCOUNT.format(**marks)
         self._mine = threading.local()
         self._all: list[sqlite3.Connection] = []
@@ -106,14 +106,15 @@ class Balances:
     def _rows(self, statement: str, biller: str, number: str, at: datetime, minutes: float) -> Sequence[Any]:
         if not _REFERENCE.fullmatch(number):
             number = ""  # no invoice and no account has that number, and no database takes any text
-        values = {"biller": biller, "number": number, "since": microseconds(at) - round(minutes * _MINUTE)}
+        since = microseconds(at) - round(minutes * _MINUTE)
         if not self._store.is_sqlite:
             with self._store.reading() as connection:
+                values = {"biller": biller, "number": number, "since": since}
                 return connection.exec_driver_sql(statement, values).all()
         try:
-            return self._connection().execute(statement, values).fetchall()
+            return self._connection().execute(statement, (biller, number, since)).fetchall()
         except UnicodeEncodeError:  # half a character
-            return self._connection().execute(statement, values | {"number": ""}).fetchall()
+            return self._connection().execute(statement, (biller, "", since)).fetchall()
         except sqlite3.Error as error:
             self._mine.connection = None
             with self._store.translated():

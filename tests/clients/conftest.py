@@ -110,21 +110,31 @@ def _fill(store: Store, known: datetime) -> None:
 
 @contextmanager
 def _process(file: Path) -> Iterator[str]:
-    """`python -m services` on a free port of loopback; the address it says it serves."""
+    """`python -m services` on a free port of loopback; the address it says it serves. Its log tells no secrets."""
     command = [sys.executable, "-m", "services", "--config", str(file), "--port", "0"]
     keys = {f"KEY_{name.upper()}": key for name, key in KEYS.items()}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent, env=os.environ | keys
-    ) as running:
-        assert running.stdout
-        line = running.stdout.readline()
-        try:
-            assert line.startswith("icflows serves http://127.0.0.1:"), line
-            yield line.split()[-1]
-        finally:
-            running.terminate()
-            ended = running.wait(30)
+    with (file.parent / "log").open("w+", encoding="utf-8") as log:
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=HERE.parent.parent,
+            env=os.environ | keys,
+        ) as running:
+            assert running.stdout
+            line = running.stdout.readline()
+            try:
+                assert line.startswith("icflows serves http://127.0.0.1:"), line
+                yield line.split()[-1]
+            finally:
+                running.terminate()
+                ended = running.wait(30)
+                log.seek(0)
+                said = log.read()
+                print(said)
     assert ended == 0
+    assert "canary" not in said.lower()
 
 
 Ask = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]

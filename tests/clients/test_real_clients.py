@@ -8,6 +8,7 @@ understood is compared with what is stored, field by field and with its type: te
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -59,7 +60,7 @@ class Told:
         return f"aaaaaaaa-0000-0000-0000-{self.place(way):012d}"
 
     def place(self, way: str) -> int:
-        return self.number * len(WAYS) + WAYS.index(way)
+        return 4 * self.number + WAYS.index(way)
 
     def call(self, way: str, operation: str, biller: str = "acme", **fields: Any) -> dict[str, Any]:
         """A call as the scripts read it."""
@@ -98,12 +99,15 @@ class Told:
 
 def same(told: dict[str, Any], expected: Any) -> bool:
     """Equal with their types; a number is a number, whether whole or not."""
-    texts = [
-        json.dumps(value, sort_keys=True).replace(".0,", ",").replace(".0}", "}")
-        for value in (told, expected)
-    ]
-    assert texts[0] == texts[1]
+    texts = [json.dumps(value, sort_keys=True) for value in (told, expected)]
+    assert texts[0] == re.sub(r"\.0(?=[,}])", "", texts[1])
     return True
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """SOAP version, and where the key is."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module", params=["node", "php"])
@@ -129,7 +133,11 @@ def all_calls(told: Told, way: str) -> dict[str, dict[str, Any]]:
         number: told.call(way, "GetAccount", BillerGUID=None, AccountNumber=number)
         for number in ("0042", "0077", f"09{place}", "NONE-2")
     }
-    enrolment = {"AccountNumber": f"00{place}", "EmailAddress": "canary@example.invalid", "OccurredAt": None}
+    enrolment: dict[str, Any] = {
+        "AccountNumber": f"00{place}",
+        "EmailAddress": "canary@example.invalid",
+        "OccurredAt": None,
+    }
     return (
         invoices
         | accounts
@@ -164,14 +172,12 @@ def invoice(row: dict[str, Any]) -> dict[str, Any]:
     return found | {"Payable": row["balance"] > 0, "NotPayableReason": reason}
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_every_operation_is_offered(told: Told, way: str) -> None:
     for service, names in (("questions", RTDR), ("pushes", {"PostPayment", "PostAutoPay", "PostPaperless"})):
         offered = told.answers[way, service]["operations"]
         assert {name for name in names for text in offered if name in text} == names
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", INVOICES)
 def test_an_invoice_arrives_as_it_is_stored(told: Told, way: str, number: str) -> None:
     (row,) = told.served.rows("balances", f"invoice_number = '{number}'")
@@ -179,7 +185,6 @@ def test_an_invoice_arrives_as_it_is_stored(told: Told, way: str, number: str) -
     assert same(told.result(way, number), told.shown(known | invoice(row)))
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_an_account_arrives_with_its_open_invoices(told: Told, way: str) -> None:
     known = {"Success": True, "KnownAsOf": told.served.known_as_of, "Stale": False}
     for number in ("0042", "0077", f"09{told.place(way)}"):
@@ -193,7 +198,6 @@ def test_an_account_arrives_with_its_open_invoices(told: Told, way: str) -> None
         assert same({"": invoices}, {"": told.shown([invoice(row) for row in open_ones])})
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_no_answer_carries_no_figures(told: Told, way: str) -> None:
     known = {"Success": False, "Payable": False, "Stale": False, "KnownAsOf": told.served.known_as_of}
     words = {"NONE-1": "Invoice not found", "NONE-2": "Account not found"}
@@ -210,18 +214,16 @@ def test_no_answer_carries_no_figures(told: Told, way: str) -> None:
     assert foreign["ErrorMessage"] == "BillerGUID is not this biller's"
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_a_push_is_stored_field_by_field(told: Told, way: str) -> None:
     rows = told.served.rows("pushes", f"payment_guid = '{told.guid(way)}'")
     place = told.place(way)
-    own = {"invoice_number": f"PUSH-{place}", "account_number": f"09{place}", "biller": "acme"}
+    own = STORED | {"invoice_number": f"PUSH-{place}", "account_number": f"09{place}", "biller": "acme"}
     first, second = rows
-    assert {name: first[name] for name in STORED | own} == STORED | own
+    assert {name: first[name] for name in own} == own
     assert (first["variant"], first["times_seen"]) == (1, 2)
     assert (second["variant"], second["payment_amount"], second["times_seen"]) == (2, 2001, 1)
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_receipts_and_reasons(told: Told, way: str) -> None:
     guid = told.guid(way)
     assert same(told.result(way, "push"), {"Success": True, "Receipt": f"{guid}-1"})
@@ -235,7 +237,6 @@ def test_receipts_and_reasons(told: Told, way: str) -> None:
     assert "1.005" not in unread["ErrorMessage"]
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_enrolments_are_for_mips_alone(told: Told, way: str) -> None:
     refused = {"Success": False, "ErrorMessage": "this biller takes no pushes of AutoPay and paperless"}
     assert same(told.result(way, "refused"), refused)
@@ -249,7 +250,6 @@ def test_enrolments_are_for_mips_alone(told: Told, way: str) -> None:
         assert same(told.result(way, name), {"Success": True, "Receipt": stored[list_name]["push_id"]})
 
 
-@pytest.mark.parametrize("way", WAYS)
 def test_a_header_that_must_be_understood_is_a_fault(told: Told, way: str) -> None:
     answer = told.answers[way, "must"]
     assert "MustUnderstand" in json.dumps(answer["fault"])
@@ -271,9 +271,8 @@ def test_a_refused_key_is_a_fault(told: Told) -> None:
     for answer in told.ask(calls):
         assert answer["status"] == 401, answer
         assert "no such biller, or a wrong key" in answer["words"]
-    for answer in told.ask([call | {"wsdl": call["location"] + "?wsdl"} for call in calls]):
-        assert "WSDL" in answer["words"]
-        assert "result" not in answer
+    described = told.ask([call | {"wsdl": call["location"] + "?wsdl"} for call in calls])
+    assert all("WSDL" in answer["words"] and "result" not in answer for answer in described)
     assert (len(served.rows("pushes")), len(served.rows("unread"))) == before
 
 
