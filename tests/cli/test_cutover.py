@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,10 +17,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import update
 
 from cli.cutover import CHECKS, Detail, Ground, Step, details, walk
 from cli.doctor_outbound import outbound
 from sandbox import Sandbox
+from tasks.inbound.pushes import read_push
+from tasks.inbound.store import open_store
+from tasks.inbound.stored import beat, take
+from tasks.inbound.tables import freshness
 from tasks.outbox.model import FILES, LOOKS, RECORDS, shaped
 from tasks.outbox.publish import outbox_of
 from tasks.staging import outbox as sql
@@ -106,6 +111,22 @@ def sent(
         sql.insert(connection, "looks", shaped(pl.DataFrame(looks), LOOKS).head(2 if verdict else 0))
 
 
+def called(office: Any) -> None:
+    """The service lives, was pushed a payment, and heard of IMT."""
+    office.configure(
+        invoice_format_guid=GUID, sftp=office.sftp, inbound={"keys": ["env:ACME_WEB_SERVICE_KEY"]}
+    )
+    fields = {
+        "BillerGUID": office.settings.biller("acme").biller_guid, "PaymentGUID": "aaaaaaaa-0000-0000-0000-000000000001", "PaymentAmount": "1.00", "Approved": "True",
+        "PaymentDate": "2026-11-10T11:00:00Z", "InvoiceNumber": "INV-2",
+    }  # fmt: skip
+    with closing(open_store(office.settings)) as store:
+        beat(store, ["acme"], AT)
+        take(store, [read_push(office.settings, "acme", "form", fields)], AT)
+        with store.writing() as connection:
+            connection.execute(update(freshness).values(known_as_of=int(AT.timestamp()) * 1_000_000))
+
+
 class Prefect:
     """A Prefect API that is healthy and has one deployment, or none."""
 
@@ -169,6 +190,7 @@ def test_a_biller_that_has_not_begun(moved: Any) -> None:
     assert not_so == {
         "reissued invoices updated", "payment reporting services", "batch settlement services", "ACH rejects polled",
         "AutoPay list polled", "paperless list polled", "PDF remote linking off, here", "SFTP", "invoice format GUID",
+        "RTDR answers here", "Data Pump receiver here",
     }  # fmt: skip
     assert {what for what, step in found.items() if step.state == "person"} == PERSONS | {
         "hourly sending",
@@ -183,6 +205,7 @@ def test_a_biller_that_has_not_begun(moved: Any) -> None:
 def test_a_biller_that_has_moved(moved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     poll_all(moved)
     sent(moved)
+    called(moved)
     with serving(Prefect()) as url:
         monkeypatch.setenv("PREFECT_API_URL", url)
         found = steps(moved)
@@ -350,9 +373,10 @@ def test_the_command_shows_every_row_and_ends_with_1_if_one_is_not_so(call: Any,
     assert "look Adjustment Data: RTDR web services  only a person can see it: IC portal → " in first.stdout
     poll_all(moved)
     sent(moved)
+    called(moved)
     second = call("--cutover", "--biller", "acme")
     assert second.returncode == 0, second.stdout
-    assert "10 seen to be so, 0 seen not to be so, 7 for a person to see" in second.stdout
+    assert "12 seen to be so, 0 seen not to be so, 7 for a person to see" in second.stdout
     told = json.loads(call("--cutover", "--json").stdout)
     assert [line["what"] for line in told] == [detail.what for detail in details()]
     assert {line["state"] for line in told} == {"ok", "person"}

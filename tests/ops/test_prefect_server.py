@@ -232,7 +232,7 @@ def work(house: House) -> Iterator[House]:
 def test_a_deploy_makes_scheduled_runs(house: House) -> None:
     created = house.marks["deployed"].created
     assert len([name for name in created if name.startswith("deployment ")]) == 9
-    assert len([name for name in created if name.startswith("automation ")]) == 11
+    assert len([name for name in created if name.startswith("automation ")]) == 12
     scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     house.wait("scheduled runs", lambda: house.ask("/flow_runs/count", scheduled) > 10, 30)
     assert house.runs_of("payments")
@@ -254,7 +254,7 @@ def test_a_second_deploy_changes_nothing(house: House) -> None:
     before = held()
     result = house.deploy()
     assert not result.changed
-    assert len(result.unchanged) == 30
+    assert len(result.unchanged) == 31
     assert held() == before
 
 
@@ -432,7 +432,7 @@ def test_prefects_own_deploy_understands_the_file(work: House) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     names = sorted(a["name"] for a in work.ask("/automations/filter", {}))
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
     work.deploy()
     assert not work.deploy().changed
     assert sorted(a["name"] for a in work.ask("/automations/filter", {})) == names

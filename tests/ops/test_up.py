@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,9 +33,11 @@ def place(tmp_path: Path, to_toml: Callable[..., str]) -> Path:
     biller = {
         "product": "spectrum", "biller_guid": "11111111-2222-3333-4444-555555555555", "bid": "1234",
         "web_service_key": "env:UP_TEST_KEY", "base_url": f"http://127.0.0.1:{free_port()}/",
-        "time_zone": "America/Chicago",
+        "time_zone": "America/Chicago", "inbound": {"keys": ["env:UP_TEST_INBOUND_KEY"]},
     }  # fmt: skip
-    (tmp_path / "icflows.toml").write_text(to_toml({"billers": {"acme": biller}}), "utf-8")
+    (tmp_path / "icflows.toml").write_text(
+        to_toml({"service": {"port": free_port()}, "billers": {"acme": biller}}), "utf-8"
+    )
     return tmp_path
 
 
@@ -72,12 +75,16 @@ def test_up_starts_everything_and_one_signal_ends_it(place: Path) -> None:
         time.sleep(0.1)
         assert _sandbox(place, "clock")["now"] > clock, "the sandbox's clock runs"
         below = children_of(process.pid)
-        assert len(below) >= 3
+        assert len(below) >= 4
+        service = re.search(rb"service +(http://127\.0\.0\.1:\d+)", log.read_bytes())
+        assert service
+        with urllib.request.urlopen(f"{service[1].decode()}/health", timeout=5) as answer:
+            assert json.load(answer) == {"status": "ok"}
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text("utf-8")
     said = log.read_text("utf-8")
-    assert "21 created, 0 updated, 0 unchanged" in said
+    assert "23 created, 0 updated, 0 unchanged" in said
     assert "the worker has ended" in said
     assert not answers(f"http://127.0.0.1:{port}/api")
     assert [child for child in below if Path(f"/proc/{child}").exists()] == []

@@ -315,7 +315,9 @@ def test_two_dozen_kills_at_random_moments_lose_nothing_and_double_nothing(offic
         source.stdin.write("go\n")
         source.stdin.flush()
         puller = int(source.stdout.readline())
-        time.sleep(0.1 + dice.random() * 0.5 + (life > 16) * life / 16)  # the last ones get far on a busy machine too
+        time.sleep(
+            0.1 + dice.random() * 0.5 + (life > 16) * life / 16
+        )  # the last ones get far on a busy machine too
         os.kill(puller, signal.SIGKILL)
         assert source.stdout.readline() == "dead\n"
         runs = office.rows("SELECT load_id FROM poll.loads")  # opening compares file and journal
