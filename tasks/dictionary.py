@@ -46,7 +46,7 @@ def _imt() -> Iterator[str]:
 def _first_line(contract: type[Contract]) -> str:
     module = sys.modules[contract.__module__].__doc__ or ""
     own = contract.__dict__.get("__doc__") or ""
-    many = contract.__module__.endswith(("invoices", "inbound"))
+    many = contract.__module__.endswith(("invoices", "inbound", "bank"))
     return (own if many else module).splitlines()[0]
 
 

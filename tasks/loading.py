@@ -21,20 +21,21 @@ from tasks.stage import Staged, record_failure, stage_report
 from tasks.staging.merge import Target
 from tasks.staging.store import Staging
 
-KEYS = {
-    "postings": "posting_id", "invoice_events": "event_id", "spectrum_invoices": "invoice_number",
-    "open_at_ic": "invoice_number", "adjustments": "adjustment_id", "pushes": "push_id",
-    "enrolment_pushes": "push_id", "rtdr_calls": "call_id",
+KEYS: dict[str, tuple[str, ...]] = {
+    "postings": ("posting_id",), "invoice_events": ("event_id",), "spectrum_invoices": ("invoice_number",),
+    "open_at_ic": ("invoice_number",), "adjustments": ("adjustment_id",), "pushes": ("push_id",),
+    "enrolment_pushes": ("push_id",), "rtdr_calls": ("call_id",), "bank_lines": ("line_id",),
+    "chargebacks": ("chargeback_id",), "refunds": ("refund_id",), "enrolment_flags": ("account_number", "list"),
 }  # fmt: skip
 AMOUNTS = {
     "postings": "amount", "invoice_events": "total_amount_due", "spectrum_invoices": "balance_due",
     "open_at_ic": "balance_due", "adjustments": "amount", "pushes": "payment_amount", "enrolment_pushes": "",
-    "rtdr_calls": "balance_answered",
+    "rtdr_calls": "balance_answered", "bank_lines": "amount", "chargebacks": "amount", "refunds": "amount",
+    "enrolment_flags": "",
 }  # fmt: skip
 FROM_SERVICE = ("pushes", "enrolment_pushes", "rtdr_calls")  # what `icflows serve` received; no file of IMT
-KINDS = {
-    table.replace("_", "-"): table for table in KEYS if table not in ("invoice_events", *FROM_SERVICE)
-} | {"invoices": "invoice_events"}
+_CALLED = {"invoice_events": "invoices", "bank_lines": "deposits"}  # tables that people call otherwise
+KINDS = {_CALLED.get(table, table.replace("_", "-")): table for table in KEYS if table not in FROM_SERVICE}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class LoadResult:
     message: str | None = None
 
 
-LISTS = ("spectrum_invoices", "open_at_ic")  # complete each time: what a newer file does not list is gone
+LISTS = ("spectrum_invoices", "open_at_ic", "enrolment_flags")  # complete each time: what a newer file does not list is gone
 
 
 def table_of(kind: str) -> str:
@@ -73,7 +74,7 @@ def table_of(kind: str) -> str:
 def spec_of(kind: str) -> FeedSpec:
     """A file of IMT looks to staging like a feed that has neither windows nor operations."""
     plain: dict[str, Any] = {
-        "name": kind, "kind": "list" if kind in LISTS else "events", "columns": {}, "service": "", "key": [KEYS[kind]],
+        "name": kind, "kind": "list" if kind in LISTS else "events", "columns": {}, "service": "", "key": list(KEYS[kind]),
         "amount_column": AMOUNTS[kind], "interval": None, "form": "dataset", "forms": {},
     }  # fmt: skip
     return FeedSpec.model_construct(**plain)
@@ -81,7 +82,7 @@ def spec_of(kind: str) -> FeedSpec:
 
 def target_of(kind: str) -> Target:
     """Where the rows of this kind of file go."""
-    return Target("imt", kind, IMT[kind], (KEYS[kind],))
+    return Target("imt", kind, IMT[kind], KEYS[kind])
 
 
 def load_file(settings: Settings, biller: str, kind: str, path: Path | str, as_of: datetime) -> LoadResult:

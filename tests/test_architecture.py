@@ -28,6 +28,7 @@ VENDORS = {
     "asyncssh": ("sandbox/",),
     "sqlalchemy": ("tasks/inbound/",),
     "psycopg": ("tasks/inbound/",),
+    "bai2": ("tasks/bank/",),
     "starlette": ("services/", "benchmarks/"),
     "fastapi": ("services/", "benchmarks/"),
     "uvicorn": ("services/", "benchmarks/"),

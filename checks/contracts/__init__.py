@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checks.contracts.ach_rejects import AchRejects
+from checks.contracts.bank import BankLines, Chargebacks, EnrolmentFlags, Refunds
 from checks.contracts.base import Contract
 from checks.contracts.bif import BifRecords
 from checks.contracts.enrolments import Autopay, Paperless
@@ -28,6 +29,10 @@ IMT: dict[str, type[Contract]] = {
     "pushes": Pushes,
     "enrolment_pushes": EnrolmentPushes,
     "rtdr_calls": RtdrCalls,
+    "bank_lines": BankLines,
+    "chargebacks": Chargebacks,
+    "refunds": Refunds,
+    "enrolment_flags": EnrolmentFlags,
 }
 
 __all__ = ["FEEDS", "IMT", "BifRecords", "Contract"]

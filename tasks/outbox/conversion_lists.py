@@ -116,7 +116,7 @@ def _rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(rows that keep the contract; row_no and reasons of the others) of the archived file, counted from 1."""
     report = read_file(archive.body_path(load_id, suffix), kind, settings.biller(biller).time_zone)
-    parts = split(report.rows, IMT[kind], [KEYS[kind]])
+    parts = split(report.rows, IMT[kind], list(KEYS[kind]))
     aside = pl.concat([report.unread.select("row_no", "reasons"), parts.bad]).sort("row_no")
     return parts.good.drop("row_no"), aside
 

@@ -86,6 +86,51 @@ BALANCES: Schema = {
     "changed_at": TIME,
 }  # fmt: skip
 INVOICE_EVENTS: Schema = {"invoice_number": pl.String, "occurred_at": TIME, "balance_due": MONEY}
+# Further money and flags (issue: the bank's statement, the portal's exports, IMT's flags, IC's lists).
+BANK_LINES: Schema = {
+    "line_id": pl.String, "bank_account_last4": pl.String, "value_date": pl.Date, "amount": MONEY,
+    "type_code": pl.String, "bank_reference": pl.String, "trace": pl.String, "text": pl.String,
+}  # fmt: skip
+CHARGEBACKS: Schema = {
+    "chargeback_id": pl.String, "case_no": pl.String, "stage": pl.String, "chargeback_date": pl.Date,
+    "payment_guid": pl.String, "processor_reference": pl.String, "account_number": pl.String,
+    "invoice_number": pl.String, "amount": MONEY, "first_seen_at": TIME,
+}  # fmt: skip
+REFUNDS: Schema = {
+    "refund_id": pl.String, "refund_date": pl.Date, "payment_guid": pl.String, "processor_reference": pl.String,
+    "account_number": pl.String, "invoice_number": pl.String, "amount": MONEY, "tender": pl.String,
+    "first_seen_at": TIME,
+}  # fmt: skip
+FLAGS: Schema = {
+    "account_number": pl.String, "list": pl.String, "enrolled": pl.Boolean, "changed_at": TIME,
+    "prints": pl.Boolean, "legal_notice": pl.Boolean, "first_seen_at": TIME,
+}  # fmt: skip
+AUTOPAY: Schema = {
+    "account_number": pl.String, "invoice_type_id": pl.String, "autopay": pl.Boolean, "enrolled_at": TIME,
+    "cancelled_at": TIME, "draw_offset_days": pl.Int32, "next_collection_date": pl.Date, "first_seen_at": TIME,
+}  # fmt: skip
+PAPERLESS: Schema = {
+    "account_number": pl.String, "invoice_type_id": pl.String, "paperless": pl.Boolean,
+    "email_bounced": pl.Boolean, "changed_at": TIME, "first_seen_at": TIME,
+}  # fmt: skip
+# Rows of a feed that came again with other money or another status: the version before and the one now.
+RESTATED: Schema = {
+    "feed": pl.String, "key": pl.String, "payment_guid": pl.String, "account_number": pl.String,
+    "invoice_number": pl.String, "version": pl.Int32, "seen_at": TIME, "amount_before": MONEY, "amount_now": MONEY,
+    "status_before": pl.String, "status_now": pl.String,
+}  # fmt: skip
+# The deposit control: one row per deposit (a bank credit and the settled dates it covers), its named parts, residual.
+DEPOSITS: Schema = {
+    "deposit_id": pl.String, "line_id": pl.String, "value_date": pl.Date, "settled_from": pl.Date, "settled_to": pl.Date,
+    "bank_amount": MONEY, "settled_amount": MONEY, "returned_amount": MONEY, "chargeback_amount": MONEY,
+    "refund_amount": MONEY, "fee_amount": MONEY, "other_amount": MONEY, "expected_amount": MONEY,
+    "residual_amount": MONEY, "state": pl.String, "detail": pl.String,
+}  # fmt: skip
+# What might belong together but is not sure enough: a person confirms. Nothing is matched by it.
+SUGGESTIONS: Schema = {
+    "payment_guid": pl.String, "other_kind": pl.String, "other_id": pl.String, "amount": MONEY, "rule": pl.String,
+    "detail": pl.String,
+}  # fmt: skip
 OPEN_AT_IC: Schema = {"invoice_number": pl.String, "account_number": pl.String, "balance_due": MONEY}
 
 ITEMS: Schema = {
@@ -140,6 +185,13 @@ class Inputs:
     calls: pl.DataFrame = field(default_factory=pl.DataFrame)
     balances: pl.DataFrame = field(default_factory=pl.DataFrame)
     events: pl.DataFrame = field(default_factory=pl.DataFrame)
+    bank_lines: pl.DataFrame = field(default_factory=pl.DataFrame)
+    chargebacks: pl.DataFrame = field(default_factory=pl.DataFrame)
+    refunds: pl.DataFrame = field(default_factory=pl.DataFrame)
+    flags: pl.DataFrame = field(default_factory=pl.DataFrame)
+    autopay: pl.DataFrame = field(default_factory=pl.DataFrame)
+    paperless: pl.DataFrame = field(default_factory=pl.DataFrame)
+    restated: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def trimmed(self) -> Inputs:
         """The same with just the columns that count. ValueError names a missing column or a wrong type."""
@@ -155,6 +207,8 @@ class Outcome:
     items: pl.DataFrame
     breaks: pl.DataFrame
     totals: pl.DataFrame
+    deposits: pl.DataFrame = field(default_factory=pl.DataFrame)
+    suggestions: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -175,6 +229,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "calls": CALLS,
     "balances": BALANCES,
     "events": INVOICE_EVENTS,
+    "bank_lines": BANK_LINES,
+    "chargebacks": CHARGEBACKS,
+    "refunds": REFUNDS,
+    "flags": FLAGS,
+    "autopay": AUTOPAY,
+    "paperless": PAPERLESS,
+    "restated": RESTATED,
 }
 
 

@@ -22,6 +22,30 @@ _CALLS = """SELECT * FROM imt.rtdr_calls WHERE subject = 'INVOICE' AND result = 
     PARTITION BY invoice_number ORDER BY called_at DESC, balance_answered DESC) = 1"""
 _BALANCES = """SELECT * FROM imt.balances
     WHERE EXISTS (SELECT 1 FROM imt.rtdr_calls) OR EXISTS (SELECT 1 FROM outbox.looks)"""
+# Money or status that a feed told otherwise before. A first version is none; nor is a row that only came back.
+_RESTATED = """
+    SELECT 'payments' AS feed, lower(payment_guid) AS key, payment_guid, account_number, invoice_number, version,
+           version_seen_at AS seen_at, lag(payment_amount) OVER w AS amount_before, payment_amount AS amount_now,
+           lag(concat_ws(' ', approved, status)) OVER w AS status_before, concat_ws(' ', approved, status) AS status_now
+    FROM feed.payments_versions WHERE present
+    WINDOW w AS (PARTITION BY payment_guid, payment_line_no ORDER BY version)
+    QUALIFY version > 1 AND (amount_before <> amount_now OR status_before <> status_now)
+    UNION ALL
+    SELECT 'settlements', concat_ws('/', settled_batch_id, coalesce(payment_guid, processor_reference)), payment_guid,
+           account_number, invoice_number, version, version_seen_at, lag(settled_amount) OVER w, settled_amount,
+           lag(settled_date::VARCHAR) OVER w, settled_date::VARCHAR
+    FROM feed.settlements_versions WHERE present
+    WINDOW w AS (PARTITION BY settled_batch_id, transaction_type, payment_guid, processor_reference, invoice_number
+                 ORDER BY version)
+    QUALIFY version > 1 AND (lag(settled_amount) OVER w <> settled_amount OR lag(settled_date) OVER w <> settled_date)
+    UNION ALL
+    SELECT 'ach_rejects', concat_ws('/', original_payment_guid, return_code, reject_date), original_payment_guid,
+           account_number, invoice_number, version, version_seen_at, lag(reject_amount) OVER w, reject_amount,
+           return_code, return_code
+    FROM feed.ach_rejects_versions WHERE present
+    WINDOW w AS (PARTITION BY original_payment_guid, account_number, invoice_number, reject_sequence, reject_date,
+                 return_code ORDER BY version)
+    QUALIFY version > 1 AND lag(reject_amount) OVER w <> reject_amount"""
 # Where each frame of Inputs lies (polls apart).
 _TABLES = {
     "payments": "feed.payments", "settlements": "feed.settlements", "ach_rejects": "feed.ach_rejects",
@@ -29,6 +53,9 @@ _TABLES = {
     "records": "(SELECT r.*, f.state AS file_state FROM outbox.records r LEFT JOIN outbox.files f USING (file_id))",
     **{name: f"outbox.{name}" for name in ("files", "looks", "images", "guards", "held")},
     "pushes": "imt.pushes", "calls": f"({_CALLS})", "balances": f"({_BALANCES})", "events": "imt.invoice_events",
+    "bank_lines": "imt.bank_lines", "chargebacks": "imt.chargebacks", "refunds": "imt.refunds",
+    "flags": "imt.enrolment_flags", "autopay": "feed.autopay", "paperless": "feed.paperless",
+    "restated": f"({_RESTATED})",
 }  # fmt: skip
 
 

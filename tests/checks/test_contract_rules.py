@@ -47,6 +47,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "enrolment_pushes": {"push_id": "E1", "list": "AUTOPAY", "account_number": "1", "enrolled": True, "received_at": NOW},
     "rtdr_calls": {"call_id": "1", "called_at": NOW, "subject": "INVOICE", "form": "json", "invoice_number": "1",
                    "result": "unknown", "latency_us": 40},
+    "bank_lines": {"line_id": "L1", "value_date": date(2026, 11, 1), "amount": Decimal("1.00")},
+    "chargebacks": {"chargeback_id": "C1-FIRST", "case_no": "C1", "stage": "FIRST", "chargeback_date": date(2026, 11, 1),
+                    "payment_guid": GUID, "amount": Decimal("1.00")},
+    "refunds": {"refund_id": "R1", "refund_date": date(2026, 11, 1), "amount": Decimal("1.00")},
+    "enrolment_flags": {"account_number": "1", "list": "AUTOPAY", "enrolled": True},
 }  # fmt: skip
 REISSUED = {"event": "REISSUED", "replaces_invoice_number": "I0", "still_in_imt": True}
 HOSTILE = [

@@ -240,6 +240,6 @@ def test_what_is_not_there_and_what_is_unknown(office: Any, tmp_path: Path) -> N
         load_file(office.settings, "acme", "postings", tmp_path / "none.csv", office.at)
     with pytest.raises(
         SettingsError,
-        match="there is no file kind 'refunds'; known: adjustments, invoices, open-at-ic, postings, spectrum-invoices",
+        match="there is no file kind 'prices'; known: adjustments, chargebacks, deposits, enrolment-flags, invoices, open-at-ic, postings, refunds, spectrum-invoices",
     ):
-        load_file(office.settings, "acme", "refunds", tmp_path / "none.csv", office.at)
+        load_file(office.settings, "acme", "prices", tmp_path / "none.csv", office.at)
