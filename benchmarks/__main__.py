@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bif, pump, rtdr, sftp
+from benchmarks import bif, pump, reconcile, rtdr, sftp
 from benchmarks.bodies import body
 
 _BIG, _SMALL = 1_000_000, 50_000
@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("var/benchmarks"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--big", type=int, default=_BIG)
+    parser.add_argument("--payments", type=int, default=reconcile.BIG, help="of the section reconcile")
     parser.add_argument("sections", nargs="*", help=f"all, or some of: {', '.join(SECTIONS)}")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
@@ -124,6 +125,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "sftp": lambda options: sftp.section(options.runs),
     "rtdr": lambda options: rtdr.section(options.data, options.runs, options.big),
     "pump": lambda options: pump.section(options.runs),
+    "reconcile": lambda options: reconcile.section(options.payments),
 }
 
 if __name__ == "__main__":

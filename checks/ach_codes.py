@@ -1,4 +1,4 @@
-"""ACH return codes as data: name, group, return window and default action of each R code."""
+"""ACH return codes as data: name, group, return window and default action of each R code; Nacha's limits."""
 
 from __future__ import annotations
 
@@ -6,33 +6,44 @@ import logging
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 UNKNOWN = "UNKNOWN"
+_WINDOW = r"^([0-9]+) (banking|calendar) days$"
+_WORDS = {"code_name": "name", "code_group": "group", "code_window": "window", "code_action": "action"}
 _log = logging.getLogger(__name__)
 
 
 @cache
 def table() -> pl.DataFrame:
-    """One row per known code: return_code, code_name, code_group, code_window, code_action."""
-    data = tomllib.loads(Path(__file__).with_name("ach_return_codes.toml").read_text("utf-8"))
-    groups = data["groups"]
+    """One row per known code: return_code, code_name, code_group, code_window (words), code_action,
+
+    code_window_days (Int32) and code_window_unit ('banking' or 'calendar'): the window as a number, null without one.
+    """
+    groups = _data()["groups"]
     rows = [
-        {
-            "return_code": code,
-            "code_name": entry["name"],
-            "code_group": entry["group"],
-            "code_window": entry.get("window", groups[entry["group"]]["window"]),
-            "code_action": entry.get("action", groups[entry["group"]]["action"]),
-        }
-        for code, entry in data["codes"].items()
+        {"return_code": code, **{name: (groups[entry["group"]] | entry)[key] for name, key in _WORDS.items()}}
+        for code, entry in _data()["codes"].items()
     ]
-    return pl.DataFrame(rows).sort("return_code")
+    return pl.DataFrame(rows).with_columns(**_numbers()).sort("return_code")
+
+
+@cache
+def limits() -> pl.DataFrame:
+    """One row per limit: limit (name), percent (Decimal: 0.5 is half a percent), codes (list; empty is every code)."""
+    rows = [{"limit": name, **entry} for name, entry in _data()["limits"].items()]
+    schema: dict[str, pl.DataType] = {
+        "limit": pl.String(),
+        "percent": pl.String(),
+        "codes": pl.List(pl.String()),
+    }
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col("percent").cast(pl.Decimal(5, 2)))
 
 
 def lookup(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` (column return_code) with code_name, code_group, code_window, code_action; row order kept.
+    """`frame` (column return_code) with the columns of `table()` besides; row order kept.
 
     A code that the table does not hold gets group UNKNOWN and a warning in the log; it is never an error,
     because unlisted codes do arrive. A null code is UNKNOWN too.
@@ -45,7 +56,7 @@ def lookup(frame: pl.DataFrame) -> pl.DataFrame:
     if strange.height:
         codes = sorted({code or "(none)" for code in strange["return_code"].unique().to_list()})
         _log.warning("%d returns with unknown codes: %s", strange.height, ", ".join(codes))
-    group = _unknown_group()
+    group = _data()["groups"][UNKNOWN]
     return joined.with_columns(
         code_name=pl.col("code_name").fill_null("unknown return code"),
         code_group=pl.col("code_group").fill_null(UNKNOWN),
@@ -54,8 +65,14 @@ def lookup(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("_key")
 
 
+def _numbers() -> dict[str, pl.Expr]:
+    words = pl.col("code_window")
+    return {
+        "code_window_days": words.str.extract(_WINDOW, 1).cast(pl.Int32),
+        "code_window_unit": words.str.extract(_WINDOW, 2),
+    }
+
+
 @cache
-def _unknown_group() -> dict[str, str]:
-    data = tomllib.loads(Path(__file__).with_name("ach_return_codes.toml").read_text("utf-8"))
-    found: dict[str, str] = data["groups"][UNKNOWN]
-    return found
+def _data() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("ach_return_codes.toml").read_text("utf-8"))

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from cli import capabilities, convert, operate, outbox, pushes, run, serve, view
+from cli import capabilities, close, convert, diff, explain, operate, outbox, pushes, run, serve, view, work
 from cli.show import USAGE, fail
 from tasks.errors import IcflowsError
 
@@ -43,6 +43,10 @@ def common(
 
 run.register(app)
 view.register(app)
+work.register(app)
+explain.register(app)
+close.register(app)
+diff.register(app)
 operate.register(app)
 outbox.register(app)
 convert.register(app)

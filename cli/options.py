@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tasks.errors import SettingsError
+from tasks.invoicecloud.catalogue import duration
 
 Biller = Annotated[str, typer.Option("--biller", "-b", help="Name of the biller in icflows.toml.")]
 Config = Annotated[
@@ -42,3 +43,13 @@ def instant(text: str | None, name: str) -> datetime | None:
 def business_time(text: str | None) -> datetime:
     """--as-of, or the clock: the only place where a command looks at it."""
     return instant(text, "--as-of") or datetime.now(UTC).replace(microsecond=0)
+
+
+def age(text: str, name: str) -> timedelta:
+    """3d or 12h. Raises SettingsError that names the option."""
+    try:
+        found = duration(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    assert isinstance(found, timedelta)
+    return found

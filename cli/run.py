@@ -62,9 +62,13 @@ def _span(poll: dict[str, Any]) -> str:
 
 def load(
     kind: Annotated[
-        str, typer.Argument(help="postings, invoices (events), adjustments, open-at-ic or spectrum-invoices.")
+        str,
+        typer.Argument(
+            help="From IMT: postings, invoices (events), adjustments, enrolment-flags, open-at-ic, spectrum-invoices. "
+            "From the bank: deposits. From InvoiceCloud's portal: chargebacks, refunds."
+        ),
     ],
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet from IMT.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet; deposits also BAI2 (.bai, .bai2, .txt).")],
     biller: Annotated[
         str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
     ] = None,
@@ -72,7 +76,7 @@ def load(
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    """Load a file from IMT. Loading it again changes nothing."""
+    """Load a file from IMT, the bank or the portal. Loading it again changes nothing."""
     settings = load_settings(config)
     biller = biller or settings.only_biller()
     settings.biller(biller)

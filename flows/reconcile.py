@@ -42,6 +42,7 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
     _tell(settings, biller, now, found, repeated=found.run_id == before)
     engine.artifact(f"reconcile-states-{biller}", found.states, f"Payments of {biller} by state, as of {now}")
     engine.artifact(f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller}, as of {now}")
+    engine.artifact(f"reconcile-kpis-{biller}", found.kpis, f"Figures of {biller}, as of {now}")
     engine.emit("icflows.reconciled", biller_resource(biller), _counts(biller, found))
     deliver_by_hand(settings, biller, now)
     return {name: value for name, value in asdict(found).items() if name != "new_high"}

@@ -52,7 +52,7 @@ class CarrierData:
         return Report(
             operation,
             frame,
-            frame.select((key >= start) & (key < end) & (pl.col("visible_at") <= now)).to_series(),
+            frame.select((key >= start) & (key < end) & _told(frame, now)).to_series(),
         )
 
     @staticmethod
@@ -88,6 +88,14 @@ class CarrierData:
     def _first(self, table: str, column: str, value: str) -> dict[str, object] | None:
         found = self.table(table).filter(pl.col(column) == value)
         return found.row(0, named=True) if found.height else None
+
+
+def _told(frame: pl.DataFrame, now: datetime) -> pl.Expr:
+    """Rows that are there at `now`; a restated one gives way to its next version (`hidden_at`)."""
+    seen = pl.col("visible_at") <= now
+    if "hidden_at" not in frame.columns:
+        return seen
+    return seen & (pl.col("hidden_at").is_null() | (pl.col("hidden_at") > now))
 
 
 def _as_far_as_known(operation: Operation, frame: pl.DataFrame) -> Operation:

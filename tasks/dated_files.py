@@ -26,6 +26,21 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.E
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A file that is being written at `path` and is to stay under the name `final`."""
+
+    path: Path
+    final: Path
+
+    def keep(self) -> None:
+        """Gives the file its name, whole and read-only. What had that name before is replaced."""
+        self.path.chmod(0o444)
+        _sync(self.path)
+        os.replace(self.path, self.final)
+        _sync(self.final.parent)
+
+
+@dataclass(frozen=True)
 class DatedFiles:
     """The published files of one biller and one kind; `suffix` without the dot."""
 
@@ -51,16 +66,29 @@ class DatedFiles:
         Leftovers of killed runs are removed first. Raises Retry when the disk is full or refuses.
         """
         final = self.path(as_of)
+        with self._writing() as part:
+            yield part
+            self._give_names(part, final)
+
+    @contextmanager
+    def freezing(self, name: str) -> Iterator[Draft]:
+        """Gives a draft that becomes <folder>/<name>.<suffix> when it is kept: read-only, never pruned, not `latest`.
+
+        Raises Retry when the disk is full or refuses.
+        """
+        with self._writing() as part:
+            yield Draft(part, self.folder / f"{name}.{self.suffix}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[Path]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error) from error
         with self._locked():
             self._sweep()
-            part = self.folder / f"{_PART}{os.getpid()}.{self.suffix}"
             try:
-                yield part
-                self._give_names(part, final)
+                yield self.folder / f"{_PART}{os.getpid()}.{self.suffix}"
             except OSError as error:
                 raise self._refused(error) from error
             finally:

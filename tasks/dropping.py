@@ -21,9 +21,9 @@ from pathlib import Path
 
 from tasks.archive import translated_os_errors
 from tasks.errors import SettingsError
+from tasks.imt_files import suffixes
 from tasks.loading import KINDS
 
-SUFFIXES = frozenset({".csv", ".parquet"})
 QUIET_SECONDS = 5.0
 DONE, FAILED = "done", "failed"
 _TEMPORARY = (".part", ".tmp", ".temp", ".partial", ".filepart", ".crdownload", ".swp", "~")
@@ -48,7 +48,7 @@ def waiting_files(
     """
     found = []
     for kind, path in _entries(folder):
-        if not _suitable(path):
+        if not _suitable(kind, path):
             continue
         with translated_os_errors("drop folder"):
             try:
@@ -66,7 +66,7 @@ def strangers(folder: Path) -> list[str]:
     return [
         f"{kind}/{path.name}"
         for kind, path in _entries(folder)
-        if not _suitable(path) and not _temporary(path.name)
+        if not _suitable(kind, path) and not _temporary(path.name)
     ]
 
 
@@ -122,10 +122,10 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
                     yield kind, path
 
 
-def _suitable(path: Path) -> bool:
+def _suitable(kind: str, path: Path) -> bool:
     """A regular file, no link, with an ending that can be read, and no sign of being written."""
     plain = path.is_file() and not path.is_symlink()
-    return plain and path.suffix.lower() in SUFFIXES and not _temporary(path.name)
+    return plain and path.suffix.lower() in suffixes(KINDS[kind]) and not _temporary(path.name)
 
 
 def _temporary(name: str) -> bool:

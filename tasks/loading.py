@@ -16,6 +16,7 @@ from tasks.errors import IcflowsError, SchemaDrift, SettingsError
 from tasks.imt_files import read_file
 from tasks.invoicecloud.catalogue import FeedSpec
 from tasks.pull import archive_of, staging_of
+from tasks.reconcile.rules import load_rules
 from tasks.settings import Settings
 from tasks.stage import Staged, record_failure, stage_report
 from tasks.staging.merge import Target
@@ -114,9 +115,11 @@ def load_file(settings: Settings, biller: str, kind: str, path: Path | str, as_o
 
 def stage_file(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -> Staged:
     """Archived file → staging; replay calls it too."""
-    zone = settings.biller(poll.biller).time_zone
+    biller = settings.biller(poll.biller)
+    bank_csv = load_rules(biller.rules).deposits.csv if poll.feed == "bank_lines" else None
     try:
-        report = read_file(archive.body_path(poll.poll_id, poll.suffix), poll.feed, zone)
+        body = archive.body_path(poll.poll_id, poll.suffix)
+        report = read_file(body, poll.feed, biller.time_zone, bank_csv)
         return stage_report(staging, poll, spec_of(poll.feed), target_of(poll.feed), report)
     except ShapeError as error:
         raise SchemaDrift(str(error)) from None

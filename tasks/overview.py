@@ -13,6 +13,7 @@ from tasks.loading import AMOUNTS
 from tasks.pull import staging_of
 from tasks.settings import Settings
 from tasks.staging.query import frame, scalar
+from tasks.staging.work import CURRENT
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,14 @@ def read_tables(settings: Settings, biller: str) -> list[TableOverview]:
 
 
 def read_breaks(settings: Settings, biller: str) -> pl.DataFrame:
-    """All breaks, open and closed, with their history columns (recon.breaks)."""
+    """All breaks, open and closed, with their history columns (recon.breaks), and where the work on each stands:
+    work_state, owner, version (empty: nobody said a word)."""
     with staging_of(settings, biller).open() as connection:
-        return frame(connection, "SELECT * FROM recon.breaks")
+        return frame(
+            connection,
+            f"""SELECT b.*, coalesce(w.state, 'open') AS work_state, w.owner, w.version
+                FROM recon.breaks b LEFT JOIN ({CURRENT}) w USING (break_id)""",
+        )
 
 
 def read_totals(settings: Settings, biller: str) -> pl.DataFrame:

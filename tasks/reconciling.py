@@ -21,9 +21,11 @@ from tasks.invoicecloud.catalogue import feed_names
 from tasks.pull import staging_of
 from tasks.reconcile import Inputs, Outcome, Rules, advance, complete_feeds, load_rules, reconcile
 from tasks.settings import Settings
-from tasks.staging import recon
+from tasks.staging import recon, work
 from tasks.staging.polls import record_load
 from tasks.staging.store import Staging
+from tasks.work.kpis import Facts as Figured
+from tasks.work.kpis import kpis
 
 _AMOUNTS = {
     "payments": "payment_amount", "settlements": "settled_amount", "ach_rejects": "reject_amount", "postings": "amount",
@@ -37,7 +39,7 @@ class ReconcileResult:
 
     states, excluded, held, pushed: name, rows, amount (USD, Decimal); pushed has reported, pushed and lost, or
     nothing where no push is expected · breaks_open: code, name, severity, count,
-    amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence.
+    amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence · kpis: name, part, value, unit.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class ReconcileResult:
     excluded: list[Row] = field(default_factory=list)
     held: list[Row] = field(default_factory=list)
     pushed: list[Row] = field(default_factory=list)
+    kpis: list[Row] = field(default_factory=list)
 
     @property
     def push_loss(self) -> Decimal | None:
@@ -127,6 +130,13 @@ def _keep(
         if (now["run_id"] if now else "") != last_id:
             raise StagingBusy("another reconcile run was kept meanwhile; run again")
         recon.write(connection, run, held.inputs, outcome, breaks, events)
+        work.reopen_by_program(connection, run_id, as_of)
+        figures = Figured(
+            items=outcome.items, breaks=breaks, polls=held.inputs.polls, postings=held.inputs.postings,
+            totals=outcome.totals, standing=work.standing(connection), decisions=work.decisions(connection),
+            deposits=outcome.deposits,
+        )  # fmt: skip
+        work.add_kpis(connection, kpis(figures, run_id, as_of, rules.zone))
         record_load(connection, run_id, "reconcile", as_of)
     return run
 
@@ -138,9 +148,9 @@ def _compared(inputs: Inputs) -> Row:
 
 
 def _fingerprint(inputs: Inputs, rules: Rules) -> str:
-    """Says whether rows or rules differ; the order of the rows does not count."""
+    """Says whether rows or rules differ; the order of the rows does not count, nor what earlier runs made of them."""
     parts = [rules.model_dump_json()]
-    for part in fields(inputs):
+    for part in (part for part in fields(inputs) if part.name != "matched"):
         rows: pl.DataFrame = getattr(inputs, part.name)
         parts.append(f"{part.name} {rows.height} {rows.hash_rows(seed=0).sum() if rows.height else 0}")
     return _digest(*parts)
@@ -155,6 +165,7 @@ def _result(staging: Staging, run: Mapping[str, Any]) -> ReconcileResult:
     with staging.open() as connection:
         totals = recon.states(connection)
         classes, high = recon.open_classes(connection), recon.new_high(connection, run["run_id"])
+        figures = work.kpis_of(connection, run["run_id"])
 
     def of(kind: str) -> list[Row]:
         return totals.filter(pl.col("kind") == kind).drop("kind").to_dicts()
@@ -164,5 +175,5 @@ def _result(staging: Staging, run: Mapping[str, Any]) -> ReconcileResult:
         payments_amount=run["payments_amount"], states=of("state"), breaks_open=classes.to_dicts(),
         new_high=high.to_dicts(), opened=run["opened"], reopened=run["reopened"], changed=run["changed"],
         closed=run["closed"], excluded=of("excluded"), held=[row for row in of("held") if row["rows"]],
-        pushed=of("pushed"),
+        pushed=of("pushed"), kpis=figures.to_dicts(),
     )  # fmt: skip

@@ -18,10 +18,11 @@ from checks.contracts import FEEDS, IMT
 from checks.describe import columns, pii_columns
 from tasks.dated_files import DatedFiles
 from tasks.pull import staging_of
+from tasks.reconcile import BankingCalendar
 from tasks.reconciling import rules_of
 from tasks.settings import Settings
 from tasks.staging import publish
-from tasks.staging.query import frame
+from tasks.staging.query import Connection, frame
 from tasks.staging.recon import last_run
 from tasks.staging.store import STORAGE_VERSION
 
@@ -37,7 +38,8 @@ class SnapshotResult:
     removed: list[Path]
 
 
-def _machine_clock() -> datetime:
+def machine_clock() -> datetime:
+    """Now. Only for stamps that say when a file was made."""
     return datetime.now(UTC)
 
 
@@ -48,26 +50,38 @@ def snapshots_of(settings: Settings, biller: str) -> DatedFiles:
 
 
 def publish_snapshot(
-    settings: Settings, biller: str, as_of: datetime, *, clock: Callable[[], datetime] = _machine_clock
+    settings: Settings, biller: str, as_of: datetime, *, clock: Callable[[], datetime] = machine_clock
 ) -> SnapshotResult:
     """Writes, flushes and names a new snapshot, then removes what [storage] no longer keeps.
 
     `clock` only stamps snapshot_info.made_at. Raises Retry when it cannot be written; the old one stands.
     """
-    files, masked = snapshots_of(settings, biller), settings.storage.mask_personal_data
+    files = snapshots_of(settings, biller)
     with files.replacing(as_of) as part:
         with staging_of(settings, biller).open() as connection:
-            run = last_run(connection) or {}
-            duckdb_version = frame(connection, "SELECT version() AS v").item()
-            made = {
-                "as_of": as_of.astimezone(UTC), "made_at": clock(), "masked": masked,
-                "duckdb_version": duckdb_version, "last_run_id": run.get("run_id"), "last_run_as_of": run.get("as_of"),
-            }  # fmt: skip
-            masks = publish.Masks(masked, readable_names(settings, biller))
-            tables = publish.build(connection, part, about(settings, biller, made), masks)
+            tables = write_snapshot(settings, biller, as_of, connection, part, clock)
         size = part.stat().st_size
     removed = files.prune(as_of, settings.storage.keep_snapshots, settings.storage.keep_days)
     return SnapshotResult(files.path(as_of), files.latest, size, tables, removed)
+
+
+def write_snapshot(
+    settings: Settings,
+    biller: str,
+    as_of: datetime,
+    connection: Connection,
+    path: Path,
+    clock: Callable[[], datetime],
+) -> dict[str, int]:
+    """Writes what `connection` (open staging) holds to the new file `path`; rows per table. Raises Retry."""
+    run, masked = last_run(connection) or {}, settings.storage.mask_personal_data
+    duckdb_version = frame(connection, "SELECT version() AS v").item()
+    made = {
+        "as_of": as_of.astimezone(UTC), "made_at": clock(), "masked": masked,
+        "duckdb_version": duckdb_version, "last_run_id": run.get("run_id"), "last_run_as_of": run.get("as_of"),
+    }  # fmt: skip
+    masks = publish.Masks(masked, readable_names(settings, biller))
+    return publish.build(connection, path, about(settings, biller, made), masks)
 
 
 def about(settings: Settings, biller: str, made: dict[str, object]) -> publish.About:
@@ -90,6 +104,9 @@ def about(settings: Settings, biller: str, made: dict[str, object]) -> publish.A
         info=pl.DataFrame([info], schema=dict(publish.INFO)),
         feeds=pl.DataFrame(feeds, schema=dict(publish.FEED_TIMES), orient="row"),
         exclusions=pl.DataFrame(exclusions, schema=dict(publish.EXCLUSIONS), orient="row"),
+        holidays=pl.DataFrame({"day": BankingCalendar().holidays}, schema=dict(publish.HOLIDAYS)).filter(
+            pl.col("day").dt.weekday() < 6  # a weekend is no banking day without it
+        ),
     )
 
 

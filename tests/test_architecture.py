@@ -22,7 +22,7 @@ VENDORS = {
     "xml2arrow": ("tasks/invoicecloud/",),
     "lxml": ("tasks/invoicecloud/", "sandbox/", "benchmarks/"),
     "paramiko": ("tasks/sftp/",),
-    "duckdb": ("tasks/staging/",),
+    "duckdb": ("tasks/staging/", "benchmarks/"),
     "apprise": ("tasks/alerts.py",),
     "prefect": ("flows/", "ops/", "tasks/settings.py"),
     "asyncssh": ("sandbox/",),

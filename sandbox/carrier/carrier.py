@@ -10,11 +10,20 @@ from pathlib import Path
 
 import polars as pl
 
+from sandbox.carrier import deposits
 from sandbox.carrier.images import FOLDER
 from sandbox.clock import iso, parse_moment
 
 CSV_STAMP = "%Y-%m-%dT%H:%M:%SZ"
 _ABOUT = "carrier.json"
+# Tables that `bank_until` writes and the kinds that `icflows load` has for them; names of files where they differ.
+_EXPORTS = {
+    "bank_lines": "deposits",
+    "chargebacks": "chargebacks",
+    "refunds": "refunds",
+    "enrolment_flags": "enrolment-flags",
+}
+_FILES = {"bank_lines": "deposits"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,26 @@ class Carrier:
         told = self.table("imt_adjustments").filter(pl.col("visible_at") <= as_of).drop("visible_at")
         told.write_csv(out / "imt_adjustments.csv", datetime_format=CSV_STAMP)
         return out / "imt_adjustments.csv"
+
+    def bank_until(self, as_of: datetime, out: Path) -> dict[str, Path]:
+        """What the bank, InvoiceCloud's portal and IMT export besides, as of `as_of`, in `out`: paths by kind of
+        `icflows load` (`deposits` as CSV, `deposits-bai2` the same lines, `chargebacks`, `refunds`,
+        `enrolment-flags`). The flags are those of the close, whenever they are asked for."""
+        out.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        for name, kind in _EXPORTS.items():
+            table = self.folder / f"{name}.parquet"
+            rows = pl.read_parquet(table) if table.is_file() else None
+            if rows is None:  # nothing of the kind is planted
+                continue
+            if "visible_at" in rows.columns:
+                rows = rows.filter(pl.col("visible_at") <= as_of).drop("visible_at")
+            paths[kind] = out / f"{_FILES.get(name, name)}.csv"
+            rows.write_csv(paths[kind], datetime_format=CSV_STAMP)
+            if name == "bank_lines":
+                paths["deposits-bai2"] = out / "deposits.bai2"
+                paths["deposits-bai2"].write_text(deposits.bai2(rows), encoding="ascii")
+        return paths
 
     def lost_pushes(self, since: datetime | None = None) -> pl.DataFrame:
         """Payments (made from `since` on) whose push never comes: payment_guid, payment_date, payment_amount

@@ -52,7 +52,7 @@ def _candidates(span: Span, book: pl.DataFrame) -> pl.DataFrame:
     month = invoices.month_of(span, "local_date") + 1
     due = pl.lit(span.start.date().replace(day=1)).dt.offset_by(pl.format("{}mo", month))
     billed = due + pl.duration(days=pl.col("invoice_day") - 1 - invoices.LEAD_DAYS)
-    alone = pl.len().over("invoice_number") == 1
+    alone = (pl.len().over("invoice_number") == 1) & ~pl.col("gap")
     old = pl.col("payment_date") <= span.old - _MARGIN
     fit = book.with_columns(alone.alias("alone")).filter(
         pl.col("approved") & ~pl.col("twin") & old & pl.col("alone")

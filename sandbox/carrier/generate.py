@@ -10,10 +10,16 @@ import polars as pl
 
 from sandbox.carrier import (
     adjustments,
+    autopays,
     contacts,
+    deposits,
+    disputes,
     doubles,
     enrolments,
     events,
+    flags,
+    further,
+    gaps,
     images,
     invoices,
     people,
@@ -21,6 +27,7 @@ from sandbox.carrier import (
     postings,
     pushes,
     recalls,
+    restated,
     returns,
     settlements,
     truth,
@@ -97,19 +104,25 @@ class _Making:
         """All tables by name."""
         draws, span, wanted = self.draws, self.span, self.wanted
         insured = people.accounts(draws, accounts)
-        book = doubles.add(draws, span, attempts.book(draws, span, insured, rows), wanted)
+        book = gaps.mark(span, attempts.book(draws, span, insured, rows), wanted)
+        book = doubles.add(draws, span, book, wanted)
         book = plants.assign(returns.mark(draws, span, book, wanted), span, wanted)
-        book = pushes.lose(span, book)
+        book, pays = autopays.settle(span, insured, returns.late(span, book), wanted)
+        book = restated.mark(span, pushes.lose(span, book), wanted)
         rejects = returns.rejects(draws, span, book, wanted)
         sales = settlements.cloudstore(draws, span, book, wanted)
         settled = settlements.rows(draws, span, book, rejects, sales, wanted)
         batched = settlements.batched(draws, span, settled, wanted)
         booked = postings.build(draws, span, insured, book, rejects, sales, wanted)
-        drawn = enrolments.autopay(draws, span, insured)
+        disputed, refunded = disputes.chargebacks(span, book), disputes.refunds(span, book)
+        credited = deposits.lines(draws, span, settled, disputes.netted(disputed, refunded), wanted)
+        drawn = autopays.listed(enrolments.autopay(draws, span, insured), insured, pays)
         mailed = enrolments.paperless(draws, span, insured)
+        mailed = flags.delivered(mailed, wanted)
+        kept = flags.build(draws, span, insured, drawn, mailed, pays, wanted)
         reachable, reported = contacts.contacts(draws, insured), attempts.feed(book)
         return {
-            "payments": reported,
+            "payments": restated.told(span, book, reported),
             "settlements": settlements.feed(batched, book),
             "ach_rejects": returns.feed(rejects),
             "autopay": drawn,
@@ -117,25 +130,43 @@ class _Making:
             "customers": enrolments.customers(span, insured, drawn, mailed),
             "imt_postings": postings.imt(booked),
             "pushes": pushes.build(draws, span, book, reported, reachable),
-            **self._invoices(insured, reachable, book, booked),
-            "truth": truth.sheet(
-                book, booked, rejects, batched, self.events, self.orphans, self.adjusted, feed_faults
-            ),
+            **self._invoices(insured, reachable, book, booked, pays),
+            "bank_lines": deposits.statement(credited),
+            "enrolment_flags": flags.imt(kept),
+            **{name: table for name, table in disputes.exports(disputed, refunded).items() if table.height},
+            "truth": pl.concat(
+                [
+                    truth.sheet(
+                        book, booked, rejects, batched, self.events, self.orphans, self.adjusted, feed_faults
+                    ),
+                    further.sheet(span, book, disputed, refunded, credited, kept, pays, wanted),
+                ]
+            ).sort("code", "subject"),
         }
 
     def _invoices(
-        self, insured: pl.DataFrame, reachable: pl.DataFrame, book: pl.DataFrame, booked: pl.DataFrame
+        self,
+        insured: pl.DataFrame,
+        reachable: pl.DataFrame,
+        book: pl.DataFrame,
+        booked: pl.DataFrame,
+        pays: autopays.AutoPays | None,
     ) -> dict[str, pl.DataFrame]:
         """The tables of the invoices: IMT's events and adjustments, and what InvoiceCloud has, does and asks."""
         draws, span, wanted = self.draws, self.span, self.wanted
         bills = invoices.build(span, insured, book)
-        fates = recalls.fates(draws, span, bills, book, wanted)
+        free_bills = (
+            bills
+            if pays is None
+            else bills.join(pays.missed, on="invoice_number", how="anti", maintain_order="left")
+        )
+        fates = recalls.fates(draws, span, free_bills, book, wanted)
         told = events.build(draws, span, bills, fates, booked, wanted["B29"])
         self.events = images.named(told, self.images, self.bid)
         owner = draws.below("orphan_image", recalls.held(wanted)[2], insured.height)
         self.orphans = images.orphans(insured["account_number"].gather(owner), self.bid)
-        self.adjusted = adjustments.build(draws, span, bills, book, fates, wanted)
-        free = adjustments.untouched(draws, span, bills, book, fates)
+        self.adjusted = adjustments.build(draws, span, free_bills, book, fates, wanted)
+        free = adjustments.untouched(draws, span, free_bills, book, fates)
         return {
             "ic_invoices": invoices.shown(bills),
             "ic_open": invoices.open_at_ic(bills),

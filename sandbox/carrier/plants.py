@@ -32,12 +32,44 @@ DEFAULT_PLANT: dict[str, int] = {
     "B31": 3,
     "B42": 2,
 }
+# Classes that need the bank's statement, the portal's exports or IMT's flags; off unless asked for.
+FURTHER: dict[str, int] = {
+    "B13": 1,
+    "B14": 2,
+    "B15": 2,
+    "B17": 2,
+    "B19": 2,
+    "B22": 2,
+    "B23": 2,
+    "B24": 2,
+    "B32": 2,
+    "B33": 2,
+    "B34": 2,
+    "B35": 2,
+    "B40": 2,
+    "B41": 2,
+    "B44": 1,
+    "B43": 1,  # not so many of them, but told at all: it follows from what came back
+}
+DEFAULT_PLANT |= dict.fromkeys(FURTHER, 0)
+ALL_PLANT: dict[str, int] = DEFAULT_PLANT | FURTHER
+# What the further classes are told from: right ones of each, planted beside them.
+POSTED_DISPUTE, WON_DISPUTE, RIGHT_REFUND, CLEARED = (
+    "dispute/posted",
+    "dispute/won",
+    "refund/both",
+    "suspense/cleared",
+)
 # Found only where invoices are sent; B31 needs bill images besides (and brings a B25 for each record it holds).
 SENT_ONLY = ("B26", "B28", "B29", "B31")
 # Found only where InvoiceCloud asks for balances and is answered, so none is planted unless it is asked for.
 SERVED_ONLY = ("B27",)
 # B09 comes in two kinds: declined but posted, approved but refused by IMT.
 DECLINED_POSTED, APPROVED_REFUSED = "B09/declined", "B09/refused"
+# A dispute or refund lies some days after the settlement, an untimely return further; both have to be old.
+_DISPUTED_BANKING_DAYS, _UNTIMELY_BANKING_DAYS = 12, 17
+# B24 comes in two kinds: refunded at InvoiceCloud alone, posted by IMT alone.
+REFUNDED, REFUND_POSTED = "B24/ic", "B24/imt"
 PAIRED = ("B04", "B07")  # payments of two rows, laid out by doubles.py
 
 
@@ -56,15 +88,24 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
     A class gets fewer than wanted when the span holds too few payments that fit.
     """
     old = pl.col("payment_date") <= span.old
-    clean = pl.col("approved") & old & ~pl.col("twin") & pl.col("paired").is_null() & ~pl.col("returned")
+    clean = (
+        pl.col("approved")
+        & old
+        & ~pl.col("gap")
+        & ~pl.col("twin")
+        & pl.col("paired").is_null()
+        & ~pl.col("returned")
+    )
     alone = pl.len().over("invoice_number") == 1  # nothing else is paid on an invoice that dies early
     age = pl.lit(int(span.calendar.index(pl.Series([span.close.date()]))[0])) - pl.col("local_index")
     returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
+    aged, card = clean & (age >= OLD_BANKING_DAYS), pl.col("tender") == "CARD"
+    long_ago = clean & (age >= _UNTIMELY_BANKING_DAYS) & alone
     # Classes with the rarest candidates first.
     fits: list[tuple[str, int, pl.Expr]] = [
         ("B16", wanted["B16"], returned),
         ("B20", wanted["B20"], returned),
-        (DECLINED_POSTED, (wanted["B09"] + 1) // 2, ~pl.col("approved") & old),
+        (DECLINED_POSTED, (wanted["B09"] + 1) // 2, ~pl.col("approved") & old & ~pl.col("gap")),
         ("B10", wanted["B10"], clean & (age >= OLD_BANKING_DAYS)),
         ("B06", wanted["B06"], clean & pl.col("fee_cents").is_not_null()),
         (APPROVED_REFUSED, wanted["B09"] // 2, clean),
@@ -73,6 +114,14 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         ("B05", wanted["B05"], clean),
         ("B08", wanted["B08"], clean),
         ("B30", wanted["B30"], clean & alone),
+        ("B19", wanted["B19"], returned & (pl.col("cents") > 5_000)),
+        ("B22", wanted["B22"], long_ago & (pl.col("tender") == "EFT")),
+        ("B17", wanted["B17"], aged & alone & (pl.col("tender") == "EFT")),
+        ("B23", wanted["B23"], aged & alone & card & (age >= _DISPUTED_BANKING_DAYS)),
+        (REFUNDED, (wanted["B24"] + 1) // 2, aged & alone & card & (age >= _DISPUTED_BANKING_DAYS)),
+        (REFUND_POSTED, wanted["B24"] // 2, aged & alone & card & (age >= _DISPUTED_BANKING_DAYS)),
+        ("B40", wanted["B40"], aged & alone),
+        ("B41", wanted["B41"], aged & alone),
     ]
     chosen = pl.DataFrame(schema={"seq": pl.Int64, "plant": pl.String})
     for name, count, fit in fits:
@@ -80,5 +129,16 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         taken = free.sort("rank", "seq").head(count).select("seq", pl.lit(name).alias("plant"))
         chosen = pl.concat([chosen, taken])
     book = book.join(chosen, on="seq", how="left", maintain_order="left")
+    book = _beside(book, aged & alone & card & (age >= _DISPUTED_BANKING_DAYS), wanted)
     own = pl.when(pl.col("paired").is_in(PAIRED)).then("paired")
     return book.with_columns(pl.coalesce("plant", own).alias("plant"))
+
+
+def _beside(book: pl.DataFrame, fit: pl.Expr, wanted: Mapping[str, int]) -> pl.DataFrame:
+    """Adds `right`: what happens to a payment, by the book, of the kinds that B23, B24 and B41 plant wrongly."""
+    kinds = [POSTED_DISPUTE, WON_DISPUTE] if wanted["B23"] else []
+    kinds += [RIGHT_REFUND] if wanted["B24"] else []
+    kinds += [CLEARED] if wanted["B41"] else []
+    free = book.filter(fit & pl.col("plant").is_null()).sort("rank", "seq").head(len(kinds))
+    right = free.select("seq", pl.Series("right", kinds[: free.height], dtype=pl.String))
+    return book.join(right, on="seq", how="left", maintain_order="left")

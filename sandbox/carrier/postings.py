@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from sandbox.carrier import disputes, restated
 from sandbox.carrier.draws import Draws
 from sandbox.carrier.plants import APPROVED_REFUSED, DECLINED_POSTED
 from sandbox.carrier.span import STAMP, Span, local_date, money
@@ -36,12 +37,14 @@ def build(
         own,
         _again(draws, own),
         _reversals(draws, book, rejects),
+        *disputes.taken_back(span, own, book),
         _sales(sales, beyond),
         _others(
             draws, span, accounts, "LOCKBOX", beyond + 1, book.height * LOCKBOX_PER_MILLE // 1_000, span.close
         ),
         _others(draws, span, accounts, "IC", beyond + 2, wanted["B02"], span.old),
     ]
+    parts = [*parts[1:], *disputes.set_aside(own, book), *restated.corrected(span, own, book)]
     text = pl.concat([part.select(_COLUMNS) for part in parts]).filter(pl.col("posted_at") <= span.close)
     return text.sort("posted_at", "id")
 
@@ -104,7 +107,7 @@ def _again(draws: Draws, own: pl.DataFrame) -> pl.DataFrame:
 
 def _reversals(draws: Draws, book: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
     """One reversal per returned payment, one to eight hours after the reject; none for B16."""
-    back = rejects.filter(pl.col("plant").is_null() | (pl.col("plant") == "B20")).join(
+    back = rejects.filter(pl.col("plant").is_null() | pl.col("plant").is_in(("B19", "B20", "B22"))).join(
         book.filter("returned").select("payment_guid", "seq", "policy_number", "agent_code"),
         left_on="original_payment_guid",
         right_on="payment_guid",
@@ -189,9 +192,10 @@ def _others(
     )
 
 
-def posting_id(number: str) -> pl.Expr:
+def posting_id(number: str | pl.Expr) -> pl.Expr:
     """`SP000012340`; null stays null."""
-    return pl.concat_str(pl.lit("SP"), pl.col(number).cast(pl.String).str.zfill(9))
+    value = pl.col(number) if isinstance(number, str) else number
+    return pl.concat_str(pl.lit("SP"), value.cast(pl.String).str.zfill(9))
 
 
 def imt(postings: pl.DataFrame) -> pl.DataFrame:

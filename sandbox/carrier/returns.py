@@ -23,6 +23,7 @@ REASONS = {
     "R29": "Corporate Customer Advises Not Authorized",
 }
 PER_MILLE = 25
+UNTIMELY_AFTER, UNTIMELY_CODE = 9, "R01"  # banking days after the settlement; its window is two
 ORPHAN_AGE = timedelta(days=6)
 NAMED_AFTER_DAYS, NAMELESS_AFTER_DAYS = 7, 15
 _SCHEMA = pl.Schema(
@@ -59,9 +60,9 @@ def mark(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int]
         draws.chance("returned", rows, PER_MILLE).alias("drawn"),
         draws.pick("return_code", rows, CODES).alias("return_code"),
     )
-    ordinary = ~pl.col("twin") & pl.col("paired").is_null()
+    ordinary = ~pl.col("twin") & pl.col("paired").is_null() & ~pl.col("gap")
     debit = pl.col("approved") & (pl.col("tender") == "EFT") & ordinary
-    needed = wanted["B16"] + wanted["B20"]
+    needed = wanted["B16"] + wanted["B20"] + wanted["B19"]
     fit = debit & (pl.col("reject_date") <= span.old)
     spare = book.filter(fit).sort("rank", "seq", descending=True).head(needed + 4 if needed else 0)["seq"]
     returned = debit & (pl.col("drawn") | pl.col("seq").is_in(spare.implode()))
@@ -69,6 +70,26 @@ def mark(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int]
         "drawn"
     )
     return book.with_columns(pl.when("returned").then("reject_date"))
+
+
+def late(span: Span, book: pl.DataFrame) -> pl.DataFrame:
+    """The book with the returns of B22: long after the two banking days that its code has."""
+    settled_at = 2
+    day = span.calendar.add(
+        book["local_date"].clip(upper_bound=span.close.date()), settled_at + UNTIMELY_AFTER
+    )
+    moment = day.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(hours=10, minutes=17)
+    untimely = (pl.col("plant") == "B22").fill_null(False)
+    return book.with_columns(
+        pl.when(untimely).then(moment).otherwise("reject_date").alias("reject_date"),
+        pl.when(untimely).then(pl.lit(UNTIMELY_CODE)).otherwise("return_code").alias("return_code"),
+        (pl.col("returned") | untimely).alias("returned"),
+    )
+
+
+def short() -> pl.Expr:
+    """Cents by which the return of a B19 is less than its payment."""
+    return 307 + (pl.col("rank") % 900).cast(pl.Int64)
 
 
 def rejects(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int]) -> pl.DataFrame:
@@ -79,7 +100,7 @@ def rejects(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, i
         pl.col("payment_date").alias("original_payment_date"),
         "account_number",
         "invoice_number",
-        "cents",
+        pl.when(pl.col("plant") == "B19").then(pl.col("cents") - short()).otherwise("cents").alias("cents"),
         "return_code",
         pl.lit(1, pl.Int32).alias("reject_sequence"),
         "plant",

@@ -80,7 +80,7 @@ def _payments(draws: Draws, span: Span, book: pl.DataFrame) -> pl.DataFrame:
     settled = book.with_columns(span.calendar.add(book["local_date"], days).alias("settled_date"))
     # The lines of one payment settle together.
     settled = settled.with_columns(pl.col("settled_date").min().over("payment_guid"))
-    fits = pl.col("approved") & (pl.col("plant").is_null() | (pl.col("plant") != "B10"))
+    fits = pl.col("approved") & ~pl.col("gap") & (pl.col("plant").is_null() | (pl.col("plant") != "B10"))
     return settled.filter(fits).select(
         *(pl.col("payment_guid").alias("guid") if name == "guid" else name for name in _COLUMNS),
         "fee_cents",

@@ -41,6 +41,7 @@ NOTES = {
     ORPHAN: "a bill image without an invoice",
     "B42": "CloudStore money without a supporting record",
 }
+_OF_PAYMENTS = ("B01", "B03", "B04", "B05", "B06", "B07", "B08", "B10", "B30")
 _CENTS_OFF = ("B03", "B05", "B06")
 
 
@@ -83,11 +84,8 @@ def _payments(book: pl.DataFrame, postings: pl.DataFrame) -> pl.DataFrame:
     """Breaks whose subject is a payment; B03, B05 and B06 weigh what was posted too much or too little, B07
     what was posted to the wrong one of two invoices."""
     net = postings.group_by("payment_guid").agg(pl.col("cents").sum().alias("net"))
-    planted = book.filter(
-        pl.col("plant").is_not_null()
-        & ~pl.col("plant").is_in(("B16", "B20"))
-        & (pl.col("line").fill_null(1) == 1)
-    )
+    of_payments = [*_OF_PAYMENTS, DECLINED_POSTED, APPROVED_REFUSED]
+    planted = book.filter(pl.col("plant").is_in(of_payments) & (pl.col("line").fill_null(1) == 1))
     off = (
         pl.when(pl.col("plant").is_in(_CENTS_OFF))
         .then(pl.col("net") - pl.col("cents"))

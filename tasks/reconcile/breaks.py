@@ -24,7 +24,8 @@ def build(
     """Breaks of class `code`, one per subject; amounts of rows with the same subject are added up.
 
     `rows` holds subject, payment_guid, account_number, invoice_number, amount, occurred_at, due_at, the
-    columns named in `facts` (for the sentence) and those in `evidence` (name -> columns, or one column).
+    columns named in `facts` (for the sentence) and those in `evidence` (name -> columns, or one column); and
+    `severity`, where rows of one class differ in it.
     `way`: which of the class's further sentences tells it.
     """
     rule = rules.codes[code]
@@ -32,7 +33,7 @@ def build(
     told = rows.with_columns(
         code=pl.lit(code),
         name=pl.lit(rule.name),
-        severity=pl.lit(rule.severity),
+        severity=pl.col("severity") if "severity" in rows.columns else pl.lit(rule.severity),
         break_id=pl.Series(values=[break_id(code, subject) for subject in rows["subject"]], dtype=pl.String),
         sentence=_sentence(rule.sentences[way] if way else rule.sentence, facts, rules.zone),
         evidence=pl.struct(

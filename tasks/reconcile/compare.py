@@ -11,24 +11,35 @@ import polars as pl
 
 from tasks.errors import ControlTotalError
 from tasks.reconcile import (
+    candidates,
+    clock_shift,
     dead_invoices,
+    deposit_breaks,
     double_pay,
+    draw_breaks,
+    money_side,
     postings,
     push_breaks,
+    return_breaks,
     returns,
     settlement_breaks,
     settlements,
     splits,
+    taken_back,
 )
 from tasks.reconcile.allocation import misplaced
 from tasks.reconcile.balance_breaks import balance_drift
 from tasks.reconcile.banking_days import BankingCalendar, local_date
+from tasks.reconcile.deposits import deposits as deposit_control
+from tasks.reconcile.enrolment_breaks import autopay_drift, paperless_drift
 from tasks.reconcile.feeds import Coverage, feed_breaks
 from tasks.reconcile.invoice_breaks import invoice_side
 from tasks.reconcile.keys import id_key, reference_key
 from tasks.reconcile.model import ITEMS, MONEY, STATES, TOTALS, ZERO, Inputs, Outcome
 from tasks.reconcile.payment_breaks import payment_breaks, posted_not_reported
+from tasks.reconcile.restated import restated_rows
 from tasks.reconcile.rules import Rules
+from tasks.reconcile.schema_drift import layout_changes
 from tasks.reconcile.verdicts import judge, weigh
 
 
@@ -57,7 +68,8 @@ def reconcile(
     work = payments
     placed = misplaced(lines, books.claims, data.postings, dead.heirs)
     said = push_breaks.with_agents(pushed.summary, payments, books.claims)
-    for part in (books.summary, deposits.summary, returned.summary, placed, said):
+    taken = taken_back.match(payments, data, books, rules)
+    for part in (books.summary, deposits.summary, returned.summary, placed, said, taken.summary):
         work = _with(work, part)
     work = work.join(ambiguous.with_columns(ambiguous=True), on="item", how="left")
     work = work.join(returned_twice.with_columns(returned_twice=True), on="item", how="left")
@@ -66,26 +78,45 @@ def reconcile(
     work = work.with_columns(pl.col("ambiguous", "returned_twice").fill_null(False))
     work = weigh(work, rules)
     doubles = double_pay.suspects(work, lines, data.events, rules)
-    twice = doubles.select("item").unique().with_columns(doubled=True)
-    work = _with(work, twice).with_columns(pl.col("doubled").fill_null(False))
-    work = judge(work, coverage, rules, calendar, as_of)
+    work = _flagged(work, doubles, "doubled")
+    overdrawn = draw_breaks.overdrawn(work, lines, data)
+    work = _flagged(work, overdrawn, "overdrawn")
+    shifted = clock_shift.find(work, books, returned, rules)
+    work = work.with_columns(clock_shift=pl.col("item").is_in(shifted.items.implode()))
+    books, returned = clock_shift.held_back(books, returned, shifted)
+    money = money_side.find(data, taken, returned, books, work, coverage, rules, calendar, as_of)
+    work = judge(_with(work, money.codes), coverage, rules, calendar, as_of)
 
     bills = pl.concat(invoice_side(data, rules, as_of))
     booked = books.claims.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED")).select(
         "item"
     )
     unknown = push_breaks.never_reported(pushed, data.postings, coverage, rules, as_of)
+    paid_out = deposit_control(data, deposits.excluded.select("row"), coverage, rules, calendar, as_of)
     guarded = {
         "B02": _both(posted_not_reported(books, coverage, rules, as_of), unknown),
         "B11": settlement_breaks.unidentified(deposits, coverage, rules, calendar),
         "B12": settlement_breaks.out_of_balance(data.settlements, coverage, rules),
+        "B13": deposit_breaks.batch_gaps(work, rules, calendar, as_of),
+        "B14": deposit_breaks.variances(paid_out, rules, calendar),
+        "B15": deposit_breaks.missing(paid_out, rules, calendar),
         "B18": returns.orphans(returned, data.postings, coverage, rules),
         "B27": balance_drift(data, pieces, booked, bills, coverage, rules, as_of),
+        "B32": autopay_drift(data, rules, calendar, as_of),
+        "B33": paperless_drift(data, rules, as_of),
+        "B34": draw_breaks.not_drawn(data, pieces, coverage, rules, calendar, as_of),
         "B42": settlement_breaks.untracked(deposits, coverage, rules, calendar, as_of),
     }
+    sides = candidates.Sides(data, lines, dead.heirs, books, deposits, returned)
     found = [payment_breaks(work, books, rules, dead, pushed), duplicates]
+    found += [money.breaks, return_breaks.unsupported_breaks(money.reversals, work, rules)]
     found += [
         double_pay.double_breaks(doubles, work, rules),
+        draw_breaks.double_draws(overdrawn, work, rules),
+        candidates.ambiguous_breaks(work, sides, rules),
+        restated_rows(data, rules),
+        clock_shift.shift_breaks(shifted, rules),
+        layout_changes(data.drifts, rules),
         feed_breaks(data.polls, coverage, rules, as_of),
         bills,
     ]
@@ -93,9 +124,10 @@ def reconcile(
     items = work.with_columns(posted_amount="posted", reversed_amount=-pl.col("reversed"))
     items = items.select("item", *(pl.col(column).cast(kind) for column, kind in ITEMS.items()))
     items = splits.expand(items, lines, _parts(lines, books, deposits)).drop("item")
-    held = {code: rows for code, (_, rows) in guarded.items()}
+    held = {code: rows for code, (_, rows) in guarded.items()} | money.held
     arrived = push_breaks.arrivals(work, rules, as_of)
-    return Outcome(items, breaks, _totals(items, data.payments, deposits, returned, held, arrived))
+    totals = _totals(items, data.payments, deposits, returned, held, arrived)
+    return Outcome(items, breaks, totals, deposits=paid_out)
 
 
 def _with(work: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
@@ -104,6 +136,12 @@ def _with(work: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
         return work.join(part, on="item", how="left")
     absent = part.drop("item").clear(1)
     return work.with_columns(column.new_from_index(0, work.height) for column in absent.iter_columns())
+
+
+def _flagged(work: pl.DataFrame, found: pl.DataFrame, name: str) -> pl.DataFrame:
+    """`work` with a column `name`: is the item among those of `found`?"""
+    items = found.select("item").unique().with_columns(pl.lit(True).alias(name))
+    return _with(work, items).with_columns(pl.col(name).fill_null(False))
 
 
 def _both(

@@ -24,7 +24,7 @@ def suspects(work: pl.DataFrame, lines: pl.DataFrame, events: pl.DataFrame, rule
     `other` (its guid), `owed` (balance of the invoice when that one was made). `work` is judged."""
     if events.is_empty():
         return _nothing(work)
-    live = _live(work, lines)
+    live = live_payments(work, lines)
     order = ["payment_date", "payment_guid", "item"]
     # A cheap test first: hardly any payment has a twin.
     twins = live.filter(pl.struct(_ALIKE).hash().is_duplicated()).sort(order)
@@ -40,18 +40,17 @@ def _nothing(work: pl.DataFrame) -> pl.DataFrame:
     return work.select("item").clear()
 
 
-def _live(work: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    """Accepted payments, line by line, none of whose money went back."""
+def live_payments(work: pl.DataFrame, lines: pl.DataFrame, *more: str) -> pl.DataFrame:
+    """Accepted payments, line by line, none of whose money went back; with `more` columns of the payment."""
     refunded = work.filter("accepted").select(guid_key=id_key("refund_of_guid")).drop_nulls()
     kept = pl.col("accepted") & ~pl.col("is_refund") & ~pl.col("ambiguous")
     kept = kept & (pl.col("back") == ZERO) & pl.col("invoice_number").is_not_null()
-    columns = ["item", *_PAYMENT]
+    columns = ["item", *_PAYMENT, *more]
     live = work.filter(kept & (pl.col("payment_amount") > ZERO)).join(refunded, on="guid_key", how="anti")
     if lines.is_empty():
         return live.select(columns)
-    own = lines.join(live.select("item"), on="item", how="semi").filter(
-        pl.col("invoice_number").is_not_null()
-    )
+    own = lines.drop(more, strict=False).join(live.select("item", *more), on="item")
+    own = own.filter(pl.col("invoice_number").is_not_null())
     single = live.join(lines.select("item"), on="item", how="anti")
     return pl.concat([single.select(columns), own.select(columns)])
 

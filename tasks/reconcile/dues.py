@@ -30,8 +30,9 @@ def with_books(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         pl.when(has_paid).then("n_reversed_paid").when(aside).then("n_reversed_suspense").otherwise(n_both)
     )
     declared = pl.col("status").is_in(list(rules.returned_statuses)).fill_null(False)
+    exported = (pl.col("disputed_amount") + pl.col("refunded_amount")).cast(MONEY)
     back = pl.max_horizontal(
-        "returned_amount", "went_back", pl.when(declared).then("expected").otherwise(ZERO)
+        "returned_amount", "went_back", exported, pl.when(declared).then("expected").otherwise(ZERO)
     )
     work = work.with_columns(
         posted=pl.when(has_paid).then("paid").otherwise("suspense"),
@@ -89,7 +90,7 @@ def with_dues(
             zone,
         ),
         settlements_to=coverage.complete_to("settlements", work["payment_date"]),
-        final_at=_final_at(rules, calendar),
+        final_at=final_at(rules, calendar),
     )
     work = work.with_columns(
         returns_to=coverage.complete_to("ach_rejects", work["last_reversal_at"]),
@@ -117,7 +118,7 @@ def known_to(column: str, as_of: datetime) -> pl.Expr:
     return pl.when(pl.col(column).is_not_null()).then(pl.min_horizontal(column, pl.lit(as_of, TIME)))
 
 
-def _final_at(rules: Rules, calendar: BankingCalendar) -> pl.Expr:
+def final_at(rules: Rules, calendar: BankingCalendar) -> pl.Expr:
     """End of the return window after the settled date (ACH rule: 60 calendar days, then 2 banking days)."""
 
     def end(rule: Finality) -> pl.Expr:

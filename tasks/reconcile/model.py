@@ -26,7 +26,7 @@ PAYMENTS: Schema = {
 SETTLEMENTS: Schema = {
     "settled_batch_id": pl.String, "settled_date": pl.Date, "tender": pl.String, "payment_guid": pl.String,
     "processor_reference": pl.String, "account_number": pl.String, "invoice_number": pl.String,
-    "settled_amount": MONEY, "transaction_type": pl.String, "batch_total": MONEY,
+    "settled_amount": MONEY, "fee_amount": MONEY, "transaction_type": pl.String, "batch_total": MONEY,
     "batch_item_count": pl.Int32, "invoice_type": pl.String, "merchant_account": pl.String,
     "first_seen_at": TIME, "last_seen_at": TIME,
 }  # fmt: skip
@@ -101,17 +101,24 @@ REFUNDS: Schema = {
     "account_number": pl.String, "invoice_number": pl.String, "amount": MONEY, "tender": pl.String,
     "first_seen_at": TIME,
 }  # fmt: skip
+# gone_at: since when a complete list names the account no more; null while it does.
 FLAGS: Schema = {
     "account_number": pl.String, "list": pl.String, "enrolled": pl.Boolean, "changed_at": TIME,
-    "prints": pl.Boolean, "legal_notice": pl.Boolean, "first_seen_at": TIME,
+    "prints": pl.Boolean, "legal_notice": pl.Boolean, "first_seen_at": TIME, "gone_at": TIME,
 }  # fmt: skip
 AUTOPAY: Schema = {
     "account_number": pl.String, "invoice_type_id": pl.String, "autopay": pl.Boolean, "enrolled_at": TIME,
     "cancelled_at": TIME, "draw_offset_days": pl.Int32, "next_collection_date": pl.Date, "first_seen_at": TIME,
+    "gone_at": TIME,
 }  # fmt: skip
 PAPERLESS: Schema = {
     "account_number": pl.String, "invoice_type_id": pl.String, "paperless": pl.Boolean,
-    "email_bounced": pl.Boolean, "changed_at": TIME, "first_seen_at": TIME,
+    "email_bounced": pl.Boolean, "changed_at": TIME, "first_seen_at": TIME, "gone_at": TIME,
+}  # fmt: skip
+# Invoices with money owed and a day on which AutoPay is to draw it.
+BILLS: Schema = {
+    "invoice_number": pl.String, "account_number": pl.String, "invoice_type_id": pl.String, "due_date": pl.Date,
+    "autopay_collection_date": pl.Date, "balance": MONEY,
 }  # fmt: skip
 # Rows of a feed that came again with other money or another status: the version before and the one now.
 RESTATED: Schema = {
@@ -119,6 +126,15 @@ RESTATED: Schema = {
     "invoice_number": pl.String, "version": pl.Int32, "seen_at": TIME, "amount_before": MONEY, "amount_now": MONEY,
     "status_before": pl.String, "status_now": pl.String,
 }  # fmt: skip
+# Answers of a feed with another layout (`kind` layout) or unknown codes (codes), not made good since.
+DRIFTS: Schema = {"feed": pl.String, "at": TIME, "kind": pl.String, "detail": pl.String}
+# What earlier runs knew of payments with restated rows: their state and amount in the last run, with its `as_of`;
+# and the rows told as restated already (`key`, no state), `as_of` the time of the first version told.
+MATCHED: Schema = {
+    "key": pl.String, "payment_guid": pl.String, "state": pl.String, "payment_amount": MONEY, "as_of": TIME,
+}  # fmt: skip
+# Periods that finance closed: first and last day (the biller's calendar), and when.
+PERIODS: Schema = {"period": pl.String, "first_day": pl.Date, "last_day": pl.Date, "closed_at": TIME}
 # The deposit control: one row per deposit (a bank credit and the settled dates it covers), its named parts, residual.
 DEPOSITS: Schema = {
     "deposit_id": pl.String, "line_id": pl.String, "value_date": pl.Date, "settled_from": pl.Date, "settled_to": pl.Date,
@@ -192,6 +208,10 @@ class Inputs:
     autopay: pl.DataFrame = field(default_factory=pl.DataFrame)
     paperless: pl.DataFrame = field(default_factory=pl.DataFrame)
     restated: pl.DataFrame = field(default_factory=pl.DataFrame)
+    bills: pl.DataFrame = field(default_factory=pl.DataFrame)
+    matched: pl.DataFrame = field(default_factory=pl.DataFrame)
+    drifts: pl.DataFrame = field(default_factory=pl.DataFrame)
+    periods: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def trimmed(self) -> Inputs:
         """The same with just the columns that count. ValueError names a missing column or a wrong type."""
@@ -236,6 +256,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "autopay": AUTOPAY,
     "paperless": PAPERLESS,
     "restated": RESTATED,
+    "bills": BILLS,
+    "matched": MATCHED,
+    "drifts": DRIFTS,
+    "periods": PERIODS,
 }
 
 

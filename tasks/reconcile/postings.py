@@ -48,7 +48,7 @@ def match(
     first, shared = one_to_many(money_in.select("row", "guid_key"), payments, "guid_key", "item")
     found = [first.select("row", "item", rule=pl.lit("key1"))]
     free = money_in.filter(pl.col("guid_key").is_null() & (pl.col("origin") == "IC"))
-    pool = without(payments.select("item", *_PAYMENT_KEYS), "item", first["item"], shared)
+    pool = without(payments.select("item", *PAYMENT_KEYS), "item", first["item"], shared)
     doubtful_items: list[pl.Series] = [shared]
     doubtful_rows: list[pl.Series] = []
     heirs = pl.DataFrame(schema={"item": pl.UInt32, "heir_key": pl.String}) if heirs is None else heirs
@@ -58,8 +58,7 @@ def match(
         together = by_reference(lines, asked, free.select("row", "ref_key", "amount"))
         found.append(together.with_columns(rule=pl.lit("key2")))
         pool, free = without(pool, "item", together["item"]), without(free, "row", together["row"])
-    levels = (*_WEAKER, ("key3", _by_heir(heirs), _ACCOUNT)) if heirs.height else _WEAKER
-    for rule, ways, on in levels if free.height else ():
+    for rule, ways, on in levels(heirs) if free.height else ():
         sides = in_pieces(ways, lines) if rule == "key3" else ways
         left, right = sides(pool, free, zone)
         paired = pair_once(left.select("item", *on), right.select("row", *on), on)
@@ -106,7 +105,7 @@ def _by_heir(heirs: pl.DataFrame) -> Sides:
     return sides
 
 
-_PAYMENT_KEYS = ("ref_key", "expected", "accepted", "account_number", "invoice_number", "local_date")
+PAYMENT_KEYS = ("ref_key", "expected", "accepted", "account_number", "invoice_number", "local_date")
 _ACCOUNT = ["account", "invoice", "amount", "day"]
 # Levels below the guid: rule, the two sides, key columns.
 _WEAKER: tuple[tuple[str, Sides, list[str]], ...] = (
@@ -115,6 +114,20 @@ _WEAKER: tuple[tuple[str, Sides, list[str]], ...] = (
     ("key2", _by_reference, ["ref_key"]),
     ("key3", _by_account, _ACCOUNT),
 )
+
+
+def levels(heirs: pl.DataFrame) -> tuple[tuple[str, Sides, list[str]], ...]:
+    """The keys below the guid, strongest first: rule, the two sides, key columns."""
+    return (*_WEAKER, ("key3", _by_heir(heirs), _ACCOUNT)) if heirs.height else _WEAKER
+
+
+def unclaimed_money(postings: pl.DataFrame, books: Books) -> pl.DataFrame:
+    """Postings of money in that no payment has, those of several candidates included, as `match` keyed them."""
+    rows = postings.with_row_index("row").filter(
+        (pl.col("status") == "POSTED") & pl.col("kind").is_in(_BRINGS_IN)
+    )
+    rows = without(rows, "row", books.claims["row"])
+    return rows.with_columns(guid_key=id_key("payment_guid"), ref_key=id_key("processor_reference"))
 
 
 def _agreeing(pairs: pl.DataFrame, pool: pl.DataFrame, free: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,7 @@ def match(payments: pl.DataFrame, rejects: pl.DataFrame, zone: str, lines: pl.Da
     is_interbank = pl.col("code_group") == "INTERBANK"
     rows = coded.filter(~is_interbank).with_columns(guid_key=id_key("original_payment_guid"))
     by_guid, shared = one_to_many(rows.select("row", "guid_key"), payments, "guid_key", "item")
-    left, right = _by_account(payments, rows, zone, lines)
+    left, right = by_account(payments, rows, zone, lines)
     paired = pair_once(left, right, ["account", "invoice", "amount", "day"])
     claimed = pl.concat([by_guid.select("row", "item"), paired.pairs.select("row", "item")])
     named = payments.select("item", ic_guid="payment_guid")
@@ -68,7 +68,7 @@ def _of_lines(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     return keyed.join(own, on=["item", "key", "reject_amount"], how="left", maintain_order="left").drop("key")
 
 
-def _by_account(
+def by_account(
     payments: pl.DataFrame, rows: pl.DataFrame, zone: str, lines: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     nameless = rows.filter(pl.col("guid_key").is_null())
@@ -106,7 +106,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
     order = ("reject_date", "reject_amount", "return_code")
     once = (
         rows.filter(pl.col("item").is_not_null())
-        .with_columns(presentment=_presentment())
+        .with_columns(presentment=presentment())
         .sort(order)
         .unique(["item", "presentment"], keep="first", maintain_order=True)
     )
@@ -120,7 +120,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _presentment() -> pl.Expr:
+def presentment() -> pl.Expr:
     """Sequence as text; where IC sends none, the day of the return stands in. Each line comes back by itself."""
     sequence = pl.coalesce(
         pl.col("reject_sequence").cast(pl.String), pl.col("reject_date").dt.strftime("%Y-%m-%d")
@@ -161,7 +161,7 @@ def duplicates(
     original = pl.coalesce("guid_key", pl.format("item {}", pl.col("item")))
     rows = (
         returned.rows.join(ambiguous, on="item", how="anti")
-        .with_columns(original=original, presentment=_presentment())
+        .with_columns(original=original, presentment=presentment())
         .drop_nulls("original")
         .sort(order)
         .group_by("original", "presentment", maintain_order=True)

@@ -16,6 +16,7 @@ from zoneinfo import available_timezones
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tasks.bank.csv_map import CsvMap
 from tasks.errors import SettingsError
 from tasks.nearest import unknown_keys
 
@@ -48,6 +49,10 @@ class Code(Section):
     grace_by_state: dict[str, float] = {}  # hours, where states of one class wait differently
     within_hours: float = Field(0, ge=0)  # two of a kind: so far apart at most, through one channel
     within_minutes: float = Field(0, ge=0)  # … and through different channels
+    high_from_banking_days: int = Field(0, ge=0)  # HIGH from so many banking days on
+    at_least: int = Field(1, ge=1)  # rows that it takes to show a break of the class
+    high_within_banking_days: int = Field(0, ge=0)  # HIGH where the next draw is so near
+    setup_banking_days: int = Field(0, ge=0)  # so long before a draw an enrolment must stand
     untold_hours: float | None = Field(None, ge=0)  # a change IC has not heard of is a break after so long
 
     @field_validator("sentence")
@@ -88,6 +93,48 @@ class Exclusion(Section):
     expiry: date
 
 
+class Reasons(Section):
+    """What IMT writes as the reason of a posting that takes money back, in capitals."""
+
+    returned: tuple[str, ...]
+    charged_back: tuple[str, ...]
+    refunded: tuple[str, ...]
+
+
+class ReturnRates(Section):
+    """How shares of returned debits are watched; the limits themselves are in checks/ach_return_codes.toml."""
+
+    days: int = Field(ge=1)
+    tenders: tuple[str, ...]
+    alert_share: Decimal = Field(gt=0, le=1)
+
+
+class DepositRules(Section):
+    """How InvoiceCloud's deposits are found and what they are made of."""
+
+    text_pattern: str = Field(min_length=1)  # regular expression on the bank's words
+    account_last4: tuple[str, ...] = ()  # empty: lines of any account
+    lag_banking_days: int = Field(ge=0)
+    usual_lag_banking_days: int = Field(ge=0)
+    covers_dates: int = Field(ge=1)
+    tolerance: Decimal = Field(ge=0, decimal_places=2)
+    fees: Literal["none", "added", "deducted"]
+    exclusions_in_deposit: bool
+    returns_in_batches: bool | None = None  # unset: as the settlements feed shows
+    chargebacks_in_batches: bool | None = None
+    refunds_in_batches: bool | None = None
+    csv: CsvMap = CsvMap()  # how the bank writes its CSV
+
+    @field_validator("text_pattern")
+    @classmethod
+    def _pattern(cls, text: str) -> str:
+        try:
+            pl.Series([""]).str.contains(text)
+        except pl.exceptions.ComputeError as problem:
+            raise ValueError("is no regular expression") from problem
+        return text
+
+
 class Rules(Section):
     """All rules of one biller."""
 
@@ -104,6 +151,9 @@ class Rules(Section):
     feeds: dict[str, Feed]
     finality: dict[str, Finality]
     exclusions: dict[str, Exclusion]
+    deposits: DepositRules
+    reasons: Reasons
+    return_rates: ReturnRates
     codes: dict[str, Code]
 
     @field_validator("zone")

@@ -1,9 +1,10 @@
 """The verdict on each payment: what should stand in the books, which break it is, in which state it ends.
 
-Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), fee, amount and its split (B06,
+Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), reversal without return (B17), fee, amount and its split (B06,
 B05, B07), then what was pushed against what is reported (B09, B08, B05), missing (B01). One of these at most;
 besides it a payment may be a second one of its kind (B04), unsettled (B10), have an unposted or duplicate
-return (B16, B20), or be misdirected: made for an invoice that was dead by then (B30).
+return (B16, B20), be misdirected: made for an invoice that was dead by then (B30), or be drawn by AutoPay
+beside another payment or after the payer had left it (B35).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import datetime
 
 import polars as pl
 
+from tasks.reconcile import clock_shift
 from tasks.reconcile.banking_days import BankingCalendar
 from tasks.reconcile.dues import known_to, with_books, with_dues
 from tasks.reconcile.feeds import Coverage
@@ -26,6 +28,8 @@ _SUMS = [
     "settled_amount",
     "went_back",
     "returned_amount",
+    "disputed_amount",
+    "refunded_amount",
 ]
 _COUNTS = [
     "n_paid",
@@ -52,12 +56,12 @@ def weigh(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def judge(
     work: pl.DataFrame, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
 ) -> pl.DataFrame:
-    """Adds the verdict columns to `work` (weighed, with `doubled`)."""
+    """Adds the verdict columns to `work` (weighed, with `doubled`, `overdrawn` and `clock_shift`)."""
     work = with_dues(work, coverage, rules, calendar, as_of)
     free = ~(pl.col("ambiguous") | pl.col("is_refund"))
     work = work.with_columns(booked_code=_posting_code(rules))
     said = pl.when(free & pl.col("booked_code").is_null() & (pl.col("push_code") != "")).then("push_code")
-    missing = pl.when(free & _missing()).then(pl.lit("B01"))
+    missing = pl.when(free & _missing() & ~pl.col("clock_shift")).then(pl.lit("B01"))
     work = work.with_columns(
         posting_code=pl.coalesce("booked_code", said, missing),
         way=pl.when(said.is_not_null()).then("push_way"),
@@ -70,6 +74,8 @@ def judge(
         pl.when("unreversed").then(pl.lit("B16")),
         pl.when("returned_twice").then(pl.lit("B20")),
         pl.when("misdirected").then(pl.lit("B30")),
+        pl.when("overdrawn").then(pl.lit("B35")),
+        pl.col("further_codes"),
     ]
     codes = pl.concat_str(code_columns, separator=",", ignore_nulls=True)
     work = work.with_columns(break_codes=pl.when(~pl.col("ambiguous") & (codes != "")).then(codes))
@@ -98,6 +104,7 @@ def _posting_code(rules: Rules) -> pl.Expr:
         .when(twice).then(pl.lit("B03"))
         .when(conflict).then(pl.lit("B09"))
         .when(pl.col("accepted") & pl.col("wrong_reference").fill_null(False)).then(pl.lit("B08"))
+        .when(off & pl.col("unsupported").fill_null(False)).then(pl.lit("B17"))
         .when(off & is_fee.fill_null(False)).then(pl.lit("B06"))
         .when(off).then(pl.lit("B05"))
         .when(misplaced).then(pl.lit("B07"))
@@ -146,6 +153,7 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
     taken_back = pl.col("back_kind").is_in(["REJECT", "CHARGEBACK"]).fill_null(False) & ~pl.col(
         "return_reversed"
     )
+    disputed = posted & (pl.col("disputed_amount") > ZERO) & ~pl.col("return_reversed")
     final = (pl.col("final_at") <= now) & (pl.col("settled_amount") == pl.col("payment_amount"))
     held = pl.format(
         "held: settlements not complete since {}",
@@ -155,7 +163,7 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
         pl.when(returned)
         .then(pl.format("returned {}, reversed", "return_code"))
         .otherwise(
-            pl.format("{}, reversed", pl.coalesce(pl.col("back_kind"), pl.col("status")).str.to_lowercase())
+            pl.format("{}, reversed", pl.coalesce("back_kind", _exported(), "status").str.to_lowercase())
         )
     )
     in_books = pl.when(pl.col("n_paid") > 0).then(pl.lit("posted")).otherwise(pl.lit("in suspense"))
@@ -172,11 +180,13 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
         (pl.col("is_refund"), "EXPLAINED", pl.lit("refund of another payment"), None),
         (~pl.col("accepted"), "EXPLAINED", _not_accepted(rules), None),
         (posted & came_back, "EXPLAINED", back, None),
+        (~posted & pl.col("clock_shift"), "IN_FLIGHT", pl.lit(clock_shift.REASON), None),
         (~posted & ~pl.col("posting_overdue"), "IN_FLIGHT", pl.lit("not posted yet"), pl.col("posting_due")),
         (~posted, "IN_FLIGHT", unposted_held, None),
         (returned & ~pl.col("return_reversed"), "IN_FLIGHT",
          pl.format("returned {}, not reversed yet", "return_code"), pl.col("reversal_due")),
         (waits_return, "IN_FLIGHT", pl.lit("reversed, no return reported yet"), pl.col("return_news_due")),
+        (disputed, "IN_FLIGHT", pl.lit("charged back, not reversed yet"), None),
         (taken_back, "IN_FLIGHT",
          pl.format("{} settled, not reported yet", pl.col("back_kind").str.to_lowercase()), None),
         (unsettled & pl.col("settlement_overdue"), "IN_FLIGHT", held, None),
@@ -190,6 +200,12 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
         reason = pl.when(test).then(why).otherwise(reason)
         due = pl.when(test).then(nothing if when is None else when).otherwise(due)
     return pl.struct(state=state, state_reason=reason, due_by=due).alias("verdict")
+
+
+def _exported() -> pl.Expr:
+    """What the portal's exports say of the payment."""
+    disputed = pl.when(pl.col("disputed_amount") > ZERO).then(pl.lit("charged back"))
+    return pl.coalesce(disputed, pl.when(pl.col("refunded_amount") > ZERO).then(pl.lit("refunded")))
 
 
 def _not_accepted(rules: Rules) -> pl.Expr:

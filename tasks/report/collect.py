@@ -14,14 +14,16 @@ from tasks.pull import staging_of
 from tasks.reconcile import BankingCalendar
 from tasks.reconcile.banking_days import local_date, local_day
 from tasks.reconciling import push_loss
+from tasks.report.work import collect_work
 from tasks.settings import Settings
 from tasks.snapshot import about
 from tasks.staging import publish, recon
 from tasks.staging.query import frame
+from tasks.work.model import BUCKETS
 
 WORST = 20
 FILES = 12
-AGES = ((0, 1), (2, 3), (4, 7), (8, 30), (31, 60), (61, None))
+AGES = BUCKETS
 Row = dict[str, Any]
 Ask = Callable[[str], pl.DataFrame]
 
@@ -29,7 +31,7 @@ Ask = Callable[[str], pl.DataFrame]
 @dataclass(frozen=True)
 class Facts:
     """Rows for the page. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run,
-    `pump` where nothing was pushed and no push is expected."""
+    `pump` where nothing was pushed and no push is expected; `work`: states, figures, periods."""
 
     info: Row
     run: Row | None
@@ -46,6 +48,7 @@ class Facts:
     health: list[Row]
     quarantine: list[Row]
     alerts: list[Row]
+    work: Row
 
 
 def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
@@ -84,6 +87,7 @@ def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
             health=ask("SELECT * FROM v_feed_health").to_dicts(),
             quarantine=_quarantine(ask),
             alerts=_alerts(ask),
+            work=collect_work(ask),
         )
 
 

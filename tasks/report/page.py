@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tasks.report import charts, words
 from tasks.report.collect import Facts
 from tasks.report.evidence import cards
+from tasks.report.work import figures, work_states
 
 _SETTLED_STATES = ("MATCHED_FINAL", "MATCHED_PROVISIONAL", "EXPLAINED")
 _STATE_WORDS = {
@@ -20,6 +21,7 @@ _STATE_WORDS = {
     "MATCHED_PROVISIONAL": "posted and settled; could still come back",
     "EXPLAINED": "declined, returned and reversed, or a refund",
     "IN_FLIGHT": "not due yet, or not yet provable",
+    "SUGGESTED": "one weak candidate: a person confirms it",
     "AMBIGUOUS": "more than one candidate: nothing is guessed",
     "BROKEN": "has at least one open break",
 }
@@ -71,7 +73,8 @@ def render(facts: Facts) -> str:
         class_bars=charts.bars([_class_bar(row) for row in facts.classes]),
         age_bars=charts.bars([_age_bar(row) for row in facts.ages]),
         cash=charts.cash_columns(facts.cash), plot_height=charts.PLOT_HEIGHT, most_days=charts.MOST_DAYS,
-        cards=lambda row: cards(row["code"], row["evidence"], zone),
+        work_states=work_states(facts.work["states"]), figures=figures(facts.work["figures"]),
+        periods=facts.work["periods"], cards=lambda row: cards(row["code"], row["evidence"], zone),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tasks.staging.schema import OUTBOX, RECON, state_views, versioned_ddl
 from tasks.staging.store import STORAGE_VERSION
 
 MASK = "'***'"
-VIEWS = (Path(__file__).with_name("views.sql"),)
+VIEWS = tuple(Path(__file__).with_name(name) for name in ("views.sql", "work_views.sql"))
 _CONTRACTS = {
     **{("feed", name): c for name, c in FEEDS.items()},
     **{("imt", name): c for name, c in IMT.items()},
@@ -51,16 +51,18 @@ EXCLUSIONS: Schema = {
     "position": pl.Int64, "name": pl.String, "column_name": pl.String, "starts_with": pl.String,
     "support_origin": pl.String, "owner": pl.String, "expiry": pl.Date,
 }  # fmt: skip
+HOLIDAYS: Schema = {"day": pl.Date}
 
 
 @dataclass(frozen=True)
 class About:
     """What the views need besides the tables: snapshot_info (INFO, one row), snapshot_feeds (FEED_TIMES),
-    snapshot_exclusions (EXCLUSIONS)."""
+    snapshot_exclusions (EXCLUSIONS), snapshot_holidays (HOLIDAYS)."""
 
     info: pl.DataFrame
     feeds: pl.DataFrame
     exclusions: pl.DataFrame
+    holidays: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def add_views(connection: duckdb.DuckDBPyConnection, about: About, *, temporary:
         "snapshot_info": about.info,
         "snapshot_feeds": about.feeds,
         "snapshot_exclusions": about.exclusions,
+        "snapshot_holidays": about.holidays,
     }
     for name, rows in tables.items():
         connection.register("given", rows)

@@ -13,7 +13,7 @@ from checks.contracts import FEEDS
 from checks.control import OutOfBalance, Total, must_balance, total
 from tasks.errors import ControlTotalError
 from tasks.reconcile import HISTORY, POLLS, Inputs, Outcome
-from tasks.reconcile.model import SCHEMAS, TIME, Schema
+from tasks.reconcile.model import DEPOSITS, SCHEMAS, TIME, Schema, empty
 from tasks.staging.query import frame
 from tasks.staging.schema import RECON_RUNS
 
@@ -46,6 +46,28 @@ _RESTATED = """
     WINDOW w AS (PARTITION BY original_payment_guid, account_number, invoice_number, reject_sequence, reject_date,
                  return_code ORDER BY version)
     QUALIFY version > 1 AND lag(reject_amount) OVER w <> reject_amount"""
+# Accounts on a complete list, and those that it names no more, with the time since when.
+_LISTED = """(SELECT *, CASE WHEN NOT present THEN version_seen_at END AS gone_at FROM {}_versions WHERE is_current)"""
+# What AutoPay is to draw; read where IMT's flags were loaded, for only then draws are judged.
+_BILLS = """SELECT * FROM imt.balances WHERE EXISTS (SELECT 1 FROM imt.enrolment_flags_versions)
+    AND status = 'OPEN' AND coalesce(autopay_collection_date, due_date) IS NOT NULL"""
+# What earlier runs made of payments whose rows came in a further version, and which of those were told.
+_MATCHED = """
+    SELECT NULL AS key, payment_guid, state, payment_amount, (SELECT max(as_of) FROM recon.runs) AS as_of
+    FROM recon.items WHERE lower(payment_guid) IN (
+        SELECT lower(payment_guid) FROM feed.payments_versions WHERE version > 1
+        UNION ALL SELECT lower(payment_guid) FROM feed.settlements_versions WHERE version > 1
+        UNION ALL SELECT lower(original_payment_guid) FROM feed.ach_rejects_versions WHERE version > 1)
+    UNION ALL SELECT subject, payment_guid, NULL, NULL, occurred_at FROM recon.breaks WHERE code = 'B44'"""
+# Answers refused for their layout and none good since; unknown codes of the last good answer.
+_DRIFTS = """
+    SELECT feed, requested_at AS at, 'layout' AS kind, message AS detail FROM poll.runs r
+    WHERE reason = 'schema_drift' AND NOT EXISTS (
+        SELECT 1 FROM poll.runs g WHERE g.feed = r.feed AND g.status = 'ok' AND g.requested_at >= r.requested_at)
+    UNION ALL
+    SELECT r.feed, r.requested_at, 'codes', c.detail FROM "check".results c JOIN poll.runs r ON r.poll_id = c.poll_id
+    WHERE c.check_name = 'warning' AND contains(c.detail, 'unknown code') AND r.status = 'ok' AND r.requested_at = (
+        SELECT max(g.requested_at) FROM poll.runs g WHERE g.feed = r.feed AND g.status = 'ok')"""
 # Where each frame of Inputs lies (polls apart).
 _TABLES = {
     "payments": "feed.payments", "settlements": "feed.settlements", "ach_rejects": "feed.ach_rejects",
@@ -54,8 +76,10 @@ _TABLES = {
     **{name: f"outbox.{name}" for name in ("files", "looks", "images", "guards", "held")},
     "pushes": "imt.pushes", "calls": f"({_CALLS})", "balances": f"({_BALANCES})", "events": "imt.invoice_events",
     "bank_lines": "imt.bank_lines", "chargebacks": "imt.chargebacks", "refunds": "imt.refunds",
-    "flags": "imt.enrolment_flags", "autopay": "feed.autopay", "paperless": "feed.paperless",
-    "restated": f"({_RESTATED})",
+    "flags": _LISTED.format("imt.enrolment_flags"), "autopay": _LISTED.format("feed.autopay"),
+    "paperless": _LISTED.format("feed.paperless"), "restated": f"({_RESTATED})", "bills": f"({_BILLS})",
+    "matched": f"({_MATCHED})", "drifts": f"({_DRIFTS})",
+    "periods": "(SELECT period, first_day, last_day, min(closed_at) AS closed_at FROM recon.periods GROUP BY ALL)",
 }  # fmt: skip
 
 
@@ -94,6 +118,8 @@ def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     failed poll stands for it: then nothing is proven to be missing from IMT's books.
     """
     polls = _select(connection, "poll.runs", POLLS)
+    # The portal's exports too tell of all up to the moment they were loaded; one never loaded proves nothing.
+    exports = polls.filter(pl.col("feed").is_in(["chargebacks", "refunds"]))
     files = polls.filter((pl.col("feed") == "postings") & (pl.col("status") == "ok"))
     began = pl.datetime(1970, 1, 1, time_unit="us", time_zone="UTC")
     if files.is_empty():
@@ -103,8 +129,9 @@ def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     else:
         files = files.with_columns(window_to="covered_to")
     files = files.with_columns(window_from=began)
-    files = files.select(pl.col(name).cast(kind) for name, kind in POLLS.items())
-    return pl.concat([polls.filter(pl.col("feed").is_in(list(FEEDS))), files])
+    exports = exports.with_columns(window_from=began, window_to="covered_to")
+    files, exports = (rows.select(pl.col(n).cast(kind) for n, kind in POLLS.items()) for rows in (files, exports))
+    return pl.concat([exports, polls.filter(pl.col("feed").is_in([*FEEDS, "enrolment_flags"])), files])
 
 
 def write(
@@ -120,6 +147,7 @@ def write(
     Raises ControlTotalError if what was written does not add up to the payments feed and to the events.
     """
     replaced = {"items": outcome.items, "totals": outcome.totals, "breaks": breaks}
+    replaced["deposits"] = outcome.deposits if outcome.deposits.columns else empty(DEPOSITS)
     for table, rows in replaced.items():
         connection.execute(f"DELETE FROM recon.{table}")
         _insert(connection, table, rows)

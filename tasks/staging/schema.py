@@ -10,8 +10,9 @@ import polars as pl
 from checks.contracts import FEEDS, IMT, Contract
 from checks.describe import Column, columns
 from tasks.outbox.model import TABLES
-from tasks.reconcile.model import EVENTS, HISTORY, ITEMS, MONEY, TIME, TOTALS, Schema
+from tasks.reconcile.model import DEPOSITS, EVENTS, HISTORY, ITEMS, MONEY, TIME, TOTALS, Schema
 from tasks.staging.query import scalar
+from tasks.work.model import WORK
 
 # Every versioned row: where it came from, when it was first and last seen, which version it is.
 # first_seen_at is the key's first sight, version_seen_at this version's.
@@ -64,7 +65,10 @@ RECON_RUNS: Schema = {
     "breaks_open": pl.Int64, "breaks_amount": MONEY,
 }  # fmt: skip
 OUTBOX = dict(TABLES)
-RECON = {"runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS}
+RECON = {
+    "runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS,
+    "deposits": DEPOSITS, **WORK,
+}  # fmt: skip
 _QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
     reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,
     last_seen_at TIMESTAMPTZ NOT NULL, times_seen INTEGER NOT NULL, released_at TIMESTAMPTZ"""
@@ -112,7 +116,9 @@ def frame_ddl(table: str, schema: Schema) -> str:
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing; cheap when all is there."""
     last = "SELECT count(*) FROM duckdb_views() WHERE schema_name = 'imt' AND view_name = 'account_balances'"
-    if scalar(connection, last):
+    # Counted, because a file of an earlier release has fewer of them.
+    held = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'recon' AND database_name = current_database()"
+    if scalar(connection, last) and scalar(connection, held) >= len(RECON):
         return
     connection.begin()
     for schema in _SCHEMAS:

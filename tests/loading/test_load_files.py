@@ -243,3 +243,58 @@ def test_what_is_not_there_and_what_is_unknown(office: Any, tmp_path: Path) -> N
         match="there is no file kind 'prices'; known: adjustments, chargebacks, deposits, enrolment-flags, invoices, open-at-ic, postings, refunds, spectrum-invoices",
     ):
         load_file(office.settings, "acme", "prices", tmp_path / "none.csv", office.at)
+
+
+GUID = "00000000-0000-0000-0000-000000abc001"
+DISPUTE = {
+    "chargeback_id": "C1-FIRST", "case_no": "C1", "stage": "FIRST", "chargeback_date": "2026-11-05",
+    "payment_guid": GUID, "amount": "120.50",
+}  # fmt: skip
+REFUND = {"refund_id": "F1", "refund_date": "2026-11-05", "processor_reference": "PR-1", "amount": "20.00"}
+FLAG = {
+    "account_number": "0012345",
+    "list": "AUTOPAY",
+    "enrolled": "true",
+    "changed_at": "2026-11-05T06:00:00Z",
+}
+LINE = {"value_date": "2026-11-05", "amount": "-3.50", "text": "FEE"}
+
+
+def test_the_bank_and_the_portal_are_loaded_as_their_contracts_say(load: Any, office: Any) -> None:
+    assert (
+        load("chargebacks", [DISPUTE, DISPUTE | {"chargeback_id": "C1-REV", "stage": "REVERSED"}]).rows_new
+        == 2
+    )
+    assert load("refunds", [REFUND]).sum_in == Decimal("20.00")
+    assert load("deposits", [LINE, LINE, LINE | {"amount": "3.50"}]).rows_new == 3
+    assert load("deposits", [LINE, LINE]).rows_unchanged == 2
+    assert load("enrolment-flags", [FLAG, FLAG | {"list": "PAPERLESS"}]).rows_new == 2
+    later = load("enrolment-flags", [FLAG], at=office.at + timedelta(hours=1))
+    assert (later.rows_unchanged, later.rows_gone) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("chargebacks", DISPUTE | {"payment_guid": ""}), ("chargebacks", DISPUTE | {"stage": "LOST"}),
+        ("chargebacks", DISPUTE | {"amount": "-1.00"}), ("refunds", REFUND | {"amount": "-1.00"}),
+        ("refunds", REFUND | {"refund_date": "11/05/2026"}), ("enrolment-flags", FLAG | {"enrolled": "yes"}),
+        ("enrolment-flags", FLAG | {"list": "SMS"}), ("deposits", LINE | {"amount": "3.505"}),
+        ("deposits", LINE | {"value_date": ""}),
+    ],
+)  # fmt: skip
+def test_a_bad_row_of_the_bank_or_the_portal_is_set_aside(kind: str, row: Any, load: Any) -> None:
+    result = load(kind, [row])
+    assert (result.rows_in, result.rows_new, result.rows_quarantined) == (1, 0, 1)
+    assert result.reasons
+
+
+@pytest.mark.parametrize("kind", ["postings", "chargebacks"])
+def test_only_deposits_may_be_a_statement(kind: str, load: Any) -> None:
+    with pytest.raises(BadAnswer, match=r"only \.csv and \.parquet are read"):
+        load(kind, b"01,S,R,261110,0200,1,,,2/\n", "day.bai2")
+
+
+def test_a_table_of_the_bank_without_its_columns_is_refused(load: Any) -> None:
+    with pytest.raises(SchemaDrift, match="columns are missing: amount;"):
+        load("deposits", b"value_date,text\n2026-11-05,X\n")

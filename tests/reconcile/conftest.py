@@ -13,7 +13,7 @@ from tasks.reconcile import BankingCalendar, Inputs, Outcome, load_rules, reconc
 from tasks.reconcile.model import SCHEMAS
 
 ZONE = "America/Chicago"
-FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless")
+FEEDS = ("payments", "settlements", "ach_rejects", "autopay", "paperless", "enrolment_flags")
 
 
 def guid(n: int) -> str:
@@ -145,6 +145,32 @@ class World:
         }
         self.rows["calls"].append(row | {"balance_answered": balance} | more)
 
+    def bank(self, amount: str = "100.00", on: date | None = None, **more: Any) -> str:
+        """A line of the bank's statement that is InvoiceCloud's by its words."""
+        id_: str = more.pop("line_id", f"L{len(self.rows['bank_lines']) + 1}")
+        row = {"line_id": id_, "bank_account_last4": "4321", "value_date": on or date(2026, 10, 8)}
+        row |= {"amount": amount, "type_code": "165", "text": "INVOICE CLOUD SETTLEMENT"}
+        self.rows["bank_lines"].append(row | more)
+        return id_
+
+    def disputed(
+        self, n: int = 1, amount: str = "100.00", on: date | None = None, stage: str = "FIRST", **more: Any
+    ) -> str:
+        """One stage of a card dispute."""
+        id_ = f"CASE{n}-{stage}"
+        row = {"chargeback_id": id_, "case_no": f"CASE{n}", "stage": stage, "payment_guid": guid(n)}
+        row |= {"chargeback_date": on or date(2026, 10, 14), "amount": amount, "account_number": "0012345678"}
+        self.rows["chargebacks"].append(row | more)
+        return id_
+
+    def refunded(self, n: int = 1, amount: str = "100.00", on: date | None = None, **more: Any) -> str:
+        """A refund as the portal lists it."""
+        id_: str = more.pop("refund_id", f"RF{len(self.rows['refunds']) + 1}")
+        row = {"refund_id": id_, "refund_date": on or date(2026, 10, 14), "payment_guid": guid(n)}
+        row |= {"amount": amount, "account_number": "0012345678"}
+        self.rows["refunds"].append(row | more)
+        return id_
+
     def add(self, table: str, **row: Any) -> None:
         """A row of files, images, guards, held or open_at_ic."""
         self.rows[table].append(row)
@@ -159,8 +185,11 @@ class World:
     def inputs(self) -> Inputs:
         if self.polled and not self.rows["polls"]:
             for feed in FEEDS:
-                windowed = feed not in ("autopay", "paperless")
+                windowed = feed in FEEDS[:3]
                 self.poll(feed, utc(1, 5, month=8) if windowed else None, self.as_of if windowed else None)
+            for file in ("chargebacks", "refunds"):
+                if self.rows[file]:
+                    self.poll(file, utc(1, 5, month=8), self.as_of)
         frames = {name: _frame(self.rows[name], schema) for name, schema in SCHEMAS.items()}
         frames["settlements"] = _with_batch_totals(frames["settlements"])
         if self.sends and frames["files"].is_empty():

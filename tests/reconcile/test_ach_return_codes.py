@@ -11,7 +11,8 @@ from checks import ach_codes
 def test_the_table_holds_every_published_code_once() -> None:
     numbers = [*range(1, 48), *range(50, 54), 61, 62, *range(67, 78), *range(80, 86), 90]
     assert ach_codes.table()["return_code"].to_list() == [f"R{n:02d}" for n in numbers]
-    assert ach_codes.table().null_count().sum_horizontal().item() == 0
+    words = ach_codes.table().select("code_name", "code_group", "code_window", "code_action")
+    assert words.null_count().sum_horizontal().item() == 0
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,28 @@ def test_windows_follow_the_group_unless_the_code_has_its_own() -> None:
     windows = dict(ach_codes.table().select("return_code", "code_window").rows())
     assert windows["R01"] == windows["R08"] == windows["R29"] == "2 banking days"
     assert windows["R10"] == windows["R38"] == windows["R52"] == "60 calendar days"
+
+
+def test_windows_are_numbers_too() -> None:
+    table = ach_codes.table()
+    numbers = {code: (n, unit) for code, n, unit in table.select("return_code", "^code_window_.*$").rows()}
+    assert (numbers["R01"], numbers["R10"]) == ((2, "banking"), (60, "calendar"))
+    assert (numbers["R06"], numbers["R61"]) == ((None, None), (None, None))
+    words = pl.format("{} {} days", "code_window_days", "code_window_unit")
+    assert (
+        table.filter(pl.col("code_window_days").is_not_null())
+        .select((pl.col("code_window") == words).all())
+        .item()
+    )
+
+
+def test_the_limits_are_nachas() -> None:
+    found = {name: (str(percent), codes) for name, percent, codes in ach_codes.limits().rows()}
+    assert found == {
+        "UNAUTHORISED": ("0.50", ["R05", "R07", "R10", "R11", "R29", "R51"]),
+        "ADMINISTRATIVE": ("3.00", ["R02", "R03", "R04"]),
+        "ALL": ("15.00", []),
+    }
 
 
 def test_lookup_keeps_rows_in_order_and_warns_of_unknown_codes(caplog: pytest.LogCaptureFixture) -> None:

@@ -92,7 +92,7 @@ def test_two_postings_for_one_payment_under_a_weak_key_are_ambiguous(world: Any)
     nameless(w, 1)
     nameless(w, 1)
     w.settled()
-    assert w.found() == []
+    assert [code for code, _, _ in w.found()] == ["B40"]
     assert (w.item()["state"], w.item()["match_rule"]) == ("AMBIGUOUS", None)
 
 
@@ -103,7 +103,7 @@ def test_two_payments_for_one_posting_are_ambiguous_both(world: Any, moment: Any
     nameless(w, 9)
     w.settled(1)
     w.settled(2)
-    assert w.found() == []
+    assert [code for code, _, _ in w.found()] == ["B40", "B40"]
     assert w.run().items["state"].to_list() == ["AMBIGUOUS", "AMBIGUOUS"]
 
 
@@ -152,7 +152,7 @@ def test_one_guid_on_two_payment_rows_is_ambiguous(world: Any) -> None:
     w.payment()
     w.posting()
     w.settled()
-    assert w.found() == []
+    assert [code for code, _, _ in w.found()] == ["B40"]
     assert w.run().items["state"].to_list() == ["AMBIGUOUS", "AMBIGUOUS"]
 
 
@@ -164,7 +164,7 @@ def test_settlement_by_reference_and_amount(world: Any) -> None:
     assert w.found() == []
     assert w.item()["settled_amount"] == D("100.00")
     w.settled(payment_guid=None)
-    assert w.found() == []
+    assert [code for code, _, _ in w.found()] == ["B40"]
     assert w.item()["state"] == "AMBIGUOUS"
 
 
@@ -174,7 +174,7 @@ def test_a_return_without_guid_finds_its_payment_by_account(world: Any, moment: 
     w.returned(original_payment_guid=None)
     assert [code for code, _, _ in w.found()] == ["B16"]
     w.returned(original_payment_guid=None, reject_sequence=2, at=moment(12))
-    assert w.found() == []
+    assert [code for code, _, _ in w.found()] == ["B40"]
     assert w.item()["state"] == "AMBIGUOUS"
 
 

@@ -34,6 +34,10 @@ VIEWS = (
     "v_agents",
     "v_balance_calls",
     "v_excluded",
+    "v_break_work",
+    "v_break_ageing",
+    "v_kpis",
+    "v_late_items",
 )
 
 
@@ -230,7 +234,7 @@ def test_a_biller_without_anything(day: Any, tmp_path: Path) -> None:
             0,
             0,
             7,
-            *[0] * 7,
+            *[0] * 11,
         ]
         assert scalar(connection, "SELECT last_run_id FROM snapshot_info") is None
         assert frame(connection, "SELECT late FROM v_feed_health WHERE interval_seconds IS NOT NULL")[
