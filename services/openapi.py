@@ -14,6 +14,10 @@ _NUMBER = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}
 _TIME = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
 _NO_GUID = "00000000-0000-0000-0000-000000000000"
 _PLAIN = {"type": ["string", "number", "boolean", "null"]}  # fields that nobody knows are passed over
+_LENIENT = (
+    "Pushes are read as form posts are: empty text and null count as nothing, numbers and truths as their text. "
+    "What fits this document is always understood; some of what does not is, too."
+)
 _NULL_TEXT = {"type": ["string", "null"]}
 _NULL_MONEY = {"type": ["string", "null"], "pattern": r"^[0-9]+\.[0-9]{2}$"}
 _NULL_DAY = {"type": ["string", "null"], "format": "date"}
@@ -64,7 +68,11 @@ def document(house: House, visit: Visit) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "icflows: Data Pump receiver and real-time data refresh", "version": "1"},
+        "info": {
+            "title": "icflows: Data Pump receiver and real-time data refresh",
+            "version": "1",
+            "description": _LENIENT,
+        },
         "servers": [{"url": base_address(house, visit) + visit.prefix}],
         "security": [] if visit.prefix else [{"header": []}, {"basic": []}, {"bearer": []}],
         "paths": paths,

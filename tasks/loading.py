@@ -61,7 +61,11 @@ class LoadResult:
     message: str | None = None
 
 
-LISTS = ("spectrum_invoices", "open_at_ic", "enrolment_flags")  # complete each time: what a newer file does not list is gone
+LISTS = (
+    "spectrum_invoices",
+    "open_at_ic",
+    "enrolment_flags",
+)  # complete each time: what a newer file does not list is gone
 
 
 def table_of(kind: str) -> str:

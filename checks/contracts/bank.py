@@ -17,8 +17,12 @@ LISTS = ["AUTOPAY", "PAPERLESS"]
 class BankLines(Contract):
     """One line of the bank's statement (BAI2 or CSV)."""
 
-    line_id: str = field("the bank's reference, else made from the line; key", str_length={"min_value": 1, "max_value": 96})
-    bank_account_last4: str = field("last four of the account", nullable=True, str_matches=r"^[0-9A-Za-z]{1,4}$")
+    line_id: str = field(
+        "the bank's reference, else made from the line; key", str_length={"min_value": 1, "max_value": 96}
+    )
+    bank_account_last4: str = field(
+        "last four of the account", nullable=True, str_matches=r"^[0-9A-Za-z]{1,4}$"
+    )
     value_date: pl.Date = field("the bank's value date")
     amount: Money = field("signed: a credit is positive", unit="USD")
     type_code: str = field("the bank's code of the kind of line (BAI2)", nullable=True)

@@ -189,7 +189,9 @@ accounts = Table(
     metadata,
     _biller(),
     Column("account_number", String, primary_key=True),
-    Column("account_amount", BigInteger, nullable=False),  # adjustments that name no invoice
+    Column(
+        "account_amount", BigInteger, nullable=False
+    ),  # what names no invoice of it (imt.account_balances)
     sqlite_with_rowid=False,
 )
 # Loads of staging that the balances hold already, and how fresh IMT's figures are.

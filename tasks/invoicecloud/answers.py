@@ -196,5 +196,5 @@ def _errors(result: etree._Element) -> pl.DataFrame:
 def _safe(text: pl.Expr) -> pl.Expr:
     """tasks.archive.safe_text over a column."""
     one_line = text.str.replace_all(r"[^\x20-\x7e\x{a0}-\x{ffff}]+", " ").str.strip_chars()
-    masked = one_line.str.replace_all(r"[\w.+-]+@[\w.-]+", "***@***")
+    masked = one_line.str.replace_all(r"[\w\p{N}.+-]+@[\w\p{N}.-]+", "***@***")
     return masked.str.replace_all(r"\d{3,}(\d{4})", "***$1").str.slice(0, 300)

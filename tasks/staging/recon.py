@@ -130,7 +130,9 @@ def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
         files = files.with_columns(window_to="covered_to")
     files = files.with_columns(window_from=began)
     exports = exports.with_columns(window_from=began, window_to="covered_to")
-    files, exports = (rows.select(pl.col(n).cast(kind) for n, kind in POLLS.items()) for rows in (files, exports))
+    files, exports = (
+        rows.select(pl.col(n).cast(kind) for n, kind in POLLS.items()) for rows in (files, exports)
+    )
     return pl.concat([exports, polls.filter(pl.col("feed").is_in([*FEEDS, "enrolment_flags"])), files])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -13,6 +14,13 @@ QUICK = {"retry_seconds": 0.001, "tries": 1, "pause_seconds": 0.0}
 
 
 ONE_WINDOW = {"max_window": "90d"}
+
+
+@pytest.fixture(autouse=True)
+def _no_api_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test of this process may have imported Prefect, whose handlers look for a flow run."""
+    for name in ("flows", "tasks"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
 
 
 def _ready(office: Any, feeds: dict[str, Any]) -> Any:

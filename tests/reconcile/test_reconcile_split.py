@@ -146,7 +146,9 @@ def test_came_back_as_one(made: Any, moment: Any, guid_of: Any) -> None:
 
 def test_came_back_without_a_guid_under_one_of_its_invoices(made: Any, moment: Any) -> None:
     w = made(RIGHT)
-    w.returned(1, "100.00", moment(20), return_code="R10", invoice_number="INV-12", original_payment_guid=None)
+    w.returned(
+        1, "100.00", moment(20), return_code="R10", invoice_number="INV-12", original_payment_guid=None
+    )
     assert [code for code, _, _ in w.found()] == ["B16"]
 
 
