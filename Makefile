@@ -10,7 +10,7 @@ NODE := tests/clients/node
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: setup demo test check up docs lock bench simulate clean
+.PHONY: setup demo test check up docs lock bench simulate prove mutate clean
 
 setup: $(STAMP)
 
@@ -55,6 +55,14 @@ bench: setup
 # 15,000 uploads of ambiguous fate, one record each, in 30 worlds; half an hour on two cores.
 simulate: setup
 	ICFLOWS_AMBIGUOUS_UPLOADS=15000 $(BIN)/python -m pytest --dist load -v -rP tests/outbox/test_outbox_simulated_mips.py
+
+# 20 carriers of 90 days and 2,000 accounts: every planted break found, none besides; the laws with 50 worlds each.
+prove: setup
+	ICFLOWS_PROVE_SEEDS=20 ICFLOWS_PROVE_DAYS=90 ICFLOWS_PROVE_ACCOUNTS=2000 ICFLOWS_PROVE_LAWS=50 $(BIN)/python -m pytest -n 0 --timeout 1800 tests/reconciling/test_all_classes.py tests/reconciling/test_reconcile_laws.py
+
+# Small faults put into the money rules by mutmut, and how many of them the tests notice; some hours on two cores.
+mutate: setup
+	$(BIN)/python -m benchmarks.mutation --least 90
 
 docs: setup
 	$(BIN)/python -m tasks.dictionary > docs/data-dictionary.md

@@ -151,7 +151,7 @@ def _set_aside(table: str, lines: list[dict[str, Any]]) -> Alert:
 
 
 def _summary(biller: str, now: datetime, files: list[dict[str, Any]], ignored: list[str]) -> dict[str, Any]:
-    """files: what became of each; ignored: what lies there and is neither CSV nor Parquet."""
+    """files: what became of each; ignored: what lies there and is of no kind that is read there."""
     states = [line["state"] for line in files]
     counts = {"loaded": states.count("loaded"), "failed": states.count("failed")}
     return {"biller": biller, "as_of": now, **counts, "files": files, "ignored": ignored}
