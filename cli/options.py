@@ -10,6 +10,7 @@ import typer
 
 from tasks.errors import SettingsError
 from tasks.invoicecloud.catalogue import duration
+from tasks.settings import Settings, load_settings
 
 Biller = Annotated[str, typer.Option("--biller", "-b", help="Name of the biller in icflows.toml.")]
 Config = Annotated[
@@ -22,6 +23,23 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Business time, ISO 8601 with a zone.", show_default="now")
 ]
+
+# Of the commands that hang together in a group: which biller may stand before or after the command's name.
+OneBiller = Annotated[
+    str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
+]
+
+
+def of_group(ctx: typer.Context, biller: str | None, config: Path | None) -> tuple[Settings, str]:
+    """Settings and biller of a command in a group; what the group was called with (ctx.obj) stands in for both.
+
+    Raises SettingsError: an unknown biller, or several of which none is named.
+    """
+    before = ctx.obj or (None, None)
+    settings = load_settings(config or before[1])
+    name = biller or before[0] or settings.only_biller()
+    settings.biller(name)
+    return settings, name
 
 
 def instant(text: str | None, name: str) -> datetime | None:

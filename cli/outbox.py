@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cli.options import AsOf, Config, Json, business_time
+from cli.options import AsOf, Config, Json, OneBiller, business_time, of_group
 from cli.outbox_screen import consequence, show_file, show_list
 from cli.show import OK, WRONG, console, emit_json, say
 from tasks.errors import SettingsError
 from tasks.outbox.model import FILES
 from tasks.outbox.overview import missing_lines, overview, waiting_event
 from tasks.outbox.states import ALLOWED
-from tasks.settings import Settings, load_settings
 
 app = typer.Typer(
     name="outbox",
@@ -23,9 +22,6 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
 )
-OneBiller = Annotated[
-    str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
-]
 By = Annotated[str, typer.Option("--by", help="Whose word it is: first and last name.")]
 Note = Annotated[str, typer.Option("--note", help="Why; kept with the move.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
@@ -52,21 +48,13 @@ def outbox(
         return OK
     if state and state not in ALLOWED:
         raise SettingsError(f"there is no state '{state}'; known: {', '.join(ALLOWED)}")
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     found = overview(settings, name, state, None if as_json else limit)
     if as_json:
         emit_json(asdict(found))
     else:
         show_list(name, found, limit)
     return OK
-
-
-def _biller(ctx: typer.Context, biller: str | None, config: Any) -> tuple[Settings, str]:
-    before = ctx.obj or (None, None)
-    settings = load_settings(config or before[1])
-    name = biller or before[0] or settings.only_biller()
-    settings.biller(name)
-    return settings, name
 
 
 @app.command("show")
@@ -81,7 +69,7 @@ def show_one(
     """One file: its moves, its records by state, lines that InvoiceCloud refused, looks."""
     from tasks.outbox.people import show  # zeep and all that is sent with: 0.3 s that the list does not need
 
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     told = show(settings, name, file)
     if as_json:
         emit_json(told)
@@ -108,7 +96,7 @@ def decide_one(
 
     if decision not in DECISIONS:
         raise SettingsError(f"there is no decision '{decision}'; known: {', '.join(DECISIONS)}")
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     held = show(settings, name, file)["file"]
     words = consequence(held, decision, missing_lines(settings, name, held))
     if not _agreed(words, yes, as_json):
@@ -136,7 +124,7 @@ def withhold_one(
     """An event that must never go out, because a guard stopped on it and it is wrong in IMT."""
     from tasks.outbox.people import withhold
 
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     for found in waiting_event(settings, name, event):
         replaced = (
             f", which replaces {found['replaces_invoice_number']}" if found["replaces_invoice_number"] else ""

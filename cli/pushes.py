@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.engine import run_flow
-from cli.options import AsOf, Biller, Config, Json, business_time
+from cli.options import AsOf, Biller, Config, Json, OneBiller, business_time, of_group
 from cli.show import OK, WRONG, cell, console, emit_json, say, table
 from tasks.archive import safe_text
 from tasks.errors import SettingsError
@@ -21,9 +21,6 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
 )
-OneBiller = Annotated[
-    str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")
-]
 _COUNTS = {
     "received": "payments pushed", "approved": "approved", "declined": "declined (kept, not handed over)",
     "repeated": "pushed more than once, same content", "conflicts": "pushed again with other content",
@@ -50,9 +47,7 @@ def pushes(ctx: typer.Context, biller: OneBiller = None, config: Config = None, 
 
 
 def _biller(ctx: typer.Context, biller: str | None, config: Any) -> tuple[Settings, str]:
-    before = ctx.obj or (None, None)
-    settings = load_settings(config or before[1])
-    name = biller or before[0] or settings.only_biller()
+    settings, name = of_group(ctx, biller, config)
     if settings.biller(name).inbound is None:
         raise SettingsError(f"{name} takes no calls: there is no [billers.{name}.inbound] in {settings.file}")
     return settings, name

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from cli.options import AsOf, Config, Json, age, business_time
+from cli.options import AsOf, Config, Json, OneBiller, age, business_time, of_group
 from cli.show import OK, console, emit_json
 from cli.work_screen import show_break, show_list
 from tasks.errors import SettingsError
-from tasks.settings import Settings, load_settings
 from tasks.work.model import STATES
 
 app = typer.Typer(
@@ -21,10 +20,6 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
 )
-OneBiller = Annotated[
-    str | None,
-    typer.Option("--biller", "-b", help="Name of the biller; may be left out if there is only one."),
-]
 Break = Annotated[str, typer.Argument(help="A break's id, or the end of one.", metavar="BREAK")]
 By = Annotated[str, typer.Option("--by", help="Whose word it is: first and last name.")]
 Note = Annotated[str, typer.Option("--note", help="Why; kept with the word.")]
@@ -60,7 +55,7 @@ def breaks(
 
     if state and state not in STATES:
         raise SettingsError(f"there is no state '{state}'; known: {', '.join(STATES)}")
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     now = business_time(as_of)
     found = read_breaks(settings, name).filter(pl.col("state") == ("closed" if closed else "open"))
     if code:
@@ -82,14 +77,6 @@ def breaks(
     return OK
 
 
-def _biller(ctx: typer.Context, biller: str | None, config: Any) -> tuple[Settings, str]:
-    before = ctx.obj or (None, None)
-    settings = load_settings(config or before[1])
-    name = biller or before[0] or settings.only_biller()
-    settings.biller(name)
-    return settings, name
-
-
 @app.command("show")
 def show_one(
     ctx: typer.Context, which: Break, biller: OneBiller = None, config: Config = None, as_json: Json = False
@@ -97,7 +84,7 @@ def show_one(
     """One break: its sentence, its evidence, and what the program and people said of it."""
     from tasks.work.people import show
 
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     told = show(settings, name, which)
     if as_json:
         emit_json(told)
@@ -203,7 +190,7 @@ def _say(
 ) -> int:  # fmt: skip
     from tasks.work.people import say
 
-    settings, name = _biller(ctx, biller, config)
+    settings, name = of_group(ctx, biller, config)
     at: datetime = business_time(as_of)
     after = say(settings, name, which, action, by, at, note=note, owner=owner)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -112,12 +112,3 @@ class Call:
     payable: bool | None
     known_as_of: int | None
     latency_us: int
-
-
-@dataclass(frozen=True)
-class Question:
-    """What was asked: an invoice, or an account."""
-
-    subject: Literal["INVOICE", "ACCOUNT"]
-    number: str
-    extra: Mapping[str, str] = field(default_factory=dict)

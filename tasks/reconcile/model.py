@@ -86,7 +86,7 @@ BALANCES: Schema = {
     "changed_at": TIME,
 }  # fmt: skip
 INVOICE_EVENTS: Schema = {"invoice_number": pl.String, "occurred_at": TIME, "balance_due": MONEY}
-# Further money and flags (issue: the bank's statement, the portal's exports, IMT's flags, IC's lists).
+# Further money and flags (the bank's statement, the portal's exports, IMT's flags, IC's lists).
 BANK_LINES: Schema = {
     "line_id": pl.String, "bank_account_last4": pl.String, "value_date": pl.Date, "amount": MONEY,
     "type_code": pl.String, "bank_reference": pl.String, "trace": pl.String, "text": pl.String,
@@ -141,11 +141,6 @@ DEPOSITS: Schema = {
     "bank_amount": MONEY, "settled_amount": MONEY, "returned_amount": MONEY, "chargeback_amount": MONEY,
     "refund_amount": MONEY, "fee_amount": MONEY, "other_amount": MONEY, "expected_amount": MONEY,
     "residual_amount": MONEY, "state": pl.String, "detail": pl.String,
-}  # fmt: skip
-# What might belong together but is not sure enough: a person confirms. Nothing is matched by it.
-SUGGESTIONS: Schema = {
-    "payment_guid": pl.String, "other_kind": pl.String, "other_id": pl.String, "amount": MONEY, "rule": pl.String,
-    "detail": pl.String,
 }  # fmt: skip
 OPEN_AT_IC: Schema = {"invoice_number": pl.String, "account_number": pl.String, "balance_due": MONEY}
 
@@ -228,7 +223,6 @@ class Outcome:
     breaks: pl.DataFrame
     totals: pl.DataFrame
     deposits: pl.DataFrame = field(default_factory=pl.DataFrame)
-    suggestions: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 SCHEMAS: Mapping[str, Schema] = {
