@@ -31,6 +31,7 @@ def close(
     as_json: Json = False,
 ) -> int:
     """Close a period: freeze its snapshot for good. Later items are shown as late and never change it."""
+    from tasks.work.catching_up import in_step
     from tasks.work.periods import close_period, closed_periods
 
     settings = load_settings(config)
@@ -39,6 +40,7 @@ def close(
     if period is None:
         if by or force or note:
             raise SettingsError("say which period: icflows close 2026-10 --by 'First Last'")
+        in_step(settings, name)
         closed = closed_periods(settings, name)
         if as_json:
             emit_json([_told(row) for row in closed])

@@ -12,7 +12,7 @@ import requests
 
 from cli.doctor_inbound import inbound, service
 from cli.doctor_outbound import outbound
-from cli.doctor_work import frozen
+from cli.doctor_work import finance
 from cli.finding import Finding
 from tasks.errors import IcflowsError, StagingBusy
 from tasks.invoicecloud.catalogue import feed_names
@@ -42,7 +42,7 @@ def examine(config: Path | None, only: str | None) -> Iterator[Finding]:
         yield _staging(settings, name)
         yield from outbound(settings, name)
         yield from inbound(settings, name)
-        yield from frozen(settings, name)
+        yield from finance(settings, name)
     yield from service(settings)
     yield from _folders(settings)
     yield _alerts(settings)

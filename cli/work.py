@@ -55,8 +55,12 @@ def breaks(
 
     if state and state not in STATES:
         raise SettingsError(f"there is no state '{state}'; known: {', '.join(STATES)}")
+    from tasks.work.catching_up import in_step
+    from tasks.work.people import same_person
+
     settings, name = of_group(ctx, biller, config)
     now = business_time(as_of)
+    in_step(settings, name)
     found = read_breaks(settings, name).filter(pl.col("state") == ("closed" if closed else "open"))
     if code:
         found = found.filter(pl.col("code").is_in([text.upper() for text in code]))
@@ -67,7 +71,8 @@ def breaks(
     if state:
         found = found.filter(pl.col("work_state") == state)
     if owner:
-        found = found.filter(pl.col("owner").str.to_lowercase() == owner.strip().lower())
+        theirs = [who for who in found["owner"].unique().drop_nulls() if same_person(who, owner)]
+        found = found.filter(pl.col("owner").is_in(theirs))
     rank = pl.col("severity").replace_strict({"HIGH": 0, "MED": 1, "LOW": 2}, default=3)
     found = found.sort(rank, "opened_at", "code", "subject")
     if as_json:
@@ -82,9 +87,11 @@ def show_one(
     ctx: typer.Context, which: Break, biller: OneBiller = None, config: Config = None, as_json: Json = False
 ) -> int:
     """One break: its sentence, its evidence, and what the program and people said of it."""
+    from tasks.work.catching_up import in_step
     from tasks.work.people import show
 
     settings, name = of_group(ctx, biller, config)
+    in_step(settings, name)
     told = show(settings, name, which)
     if as_json:
         emit_json(told)

@@ -4,7 +4,8 @@
     <archive>/<biller>/<feed>/<YYYY>/<MM>/<poll_id>.json    who asked what, when, and what came: no key, no row
 
 A body is written to a temporary name, flushed to the disk, renamed; the note follows the same way.
-`icflows replay` reads the notes in order of poll_id and rebuilds staging from the bodies.
+`icflows replay` reads the notes in order of poll_id and rebuilds staging from the bodies. What people and runs made of
+it lies beside: outbox (tasks/outbox/history.py), work and breaks (tasks/work/kept.py).
 """
 
 from __future__ import annotations
@@ -82,10 +83,14 @@ class Archive:
     def note(self, poll: Poll) -> None:
         """Writes the note beside the body, durably."""
         text = json.dumps(asdict(poll), default=lambda value: value.isoformat(), indent=1, sort_keys=True)
-        path = self.body_path(poll.poll_id, ".json")
+        self.keep(poll.poll_id, ".json", text.encode())
+
+    def keep(self, poll_id: str, suffix: str, data: bytes) -> None:
+        """Writes a small file at once: whole and on the disk when this returns, or not there."""
+        path = self.body_path(poll_id, suffix)
         with translated_os_errors("archive"):
             _make_private(path.parent)
-            write_durably(path, text.encode())
+            write_durably(path, data)
 
     def read_note(self, poll_id: str) -> Poll | None:
         """The note of one poll, if it was written."""

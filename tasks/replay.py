@@ -1,8 +1,8 @@
 """Rebuilds a biller's staging from its archive: the same tables from the same bytes.
 
-What is in the archive is the truth: polls, files from IMT. What only people or runs made (the history of
-breaks, alerts) is carried over from the old file where that can still be read. The new file takes the
-old one's place by one rename, at the end; until then nothing is touched.
+What is in the archive is the truth: polls, files from IMT, what was sent, what people said of breaks, the periods they
+closed, the history of breaks. Alerts, and all that was made of the rest, are carried over from the old file where that
+can still be read. The new file takes the old one's place by one rename, at the end; until then nothing is touched.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -26,16 +26,22 @@ from tasks.settings import Settings
 from tasks.stage import record_failure
 from tasks.staging.carry import carry_over
 from tasks.staging.store import Staging
+from tasks.work.catching_up import restore
+from tasks.work.kept import kept_of
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """Polls and files read again, those that had failed then, rows of history carried over."""
+    """Polls and files read again, those that had failed then, rows per table carried over from the old file, and rows
+
+    of the work and of the history of breaks that only the archive had.
+    """
 
     polls: int
     failed: int
     carried: dict[str, int]
     old_file: Path | None
+    restored: dict[str, int] = field(default_factory=dict)
 
 
 def replay(
@@ -62,9 +68,10 @@ def replay(
     with staging.exclusively():
         carried = carry_over(staging, rebuilt)
         rebuild(rebuilt, History(archive))
+        restored = restore(rebuilt, kept_of(settings, biller))
         old = _swap(staging, rebuilt, as_of)
     shutil.rmtree(folder, ignore_errors=True)
-    return ReplayResult(len(notes), failed, carried, old)
+    return ReplayResult(len(notes), failed, carried, old, restored)
 
 
 def _again(settings: Settings, staging: Staging, archive: Archive, poll: Poll) -> bool:
@@ -97,11 +104,20 @@ def _unchanged(archive: Archive, poll: Poll) -> None:
         raise BadAnswer(f"{path} has other bytes than its note says", reason="archive_changed")
 
 
+def _second_name(path: Path, second: Path) -> None:
+    """The old file keeps its own name until the new one takes it: a replay that is ended here finds it again."""
+    second.unlink(missing_ok=True)
+    try:
+        os.link(path, second)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, second)
+
+
 def _swap(staging: Staging, rebuilt: Staging, as_of: datetime) -> Path | None:
     old = None
     if staging.path.exists():
         old = staging.path.with_name(f"{staging.path.name}.before-{as_of:%Y%m%dT%H%M%SZ}")
-        os.replace(staging.path, old)
+        _second_name(staging.path, old)
     for leftover in staging.root.glob(f"{staging.path.name}.wal"):
         leftover.unlink()
     if rebuilt.journal.exists():

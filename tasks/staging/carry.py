@@ -1,6 +1,12 @@
-"""Carries over, at a replay, what the archive cannot give back: break history, alerts, the outbox."""
+"""Carries over, at a replay, what was made of the archive and cannot be made again: recon, alerts, the outbox.
+
+What of it is in the archive too (tasks/outbox/history.py, tasks/work/kept.py) comes from there where a table of the old
+file cannot be read any more.
+"""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import duckdb
 
@@ -9,30 +15,71 @@ from tasks.staging.store import Staging
 
 _SCHEMAS = ("recon", "outbox")
 _TABLES = (("check", "alerts"),)
+# Tables that are nothing without each other: all of them come from the old file, or none.
+_TOGETHER = (
+    ("outbox.files", "outbox.records", "outbox.applied", "outbox.moves"),
+    ("recon.runs", "recon.break_events", "recon.breaks"),
+)
 
 
 def carry_over(old: Staging, new: Staging) -> dict[str, int]:
-    """Copies those tables from `old` into `new`; returns rows per table. An unreadable old file gives nothing.
+    """Copies those tables from `old` into `new`; returns rows per table. What cannot be read is left out.
 
     The caller holds the lock of `old`.
     """
     if not old.path.exists():
         return {}
+    carried: dict[str, int] = {}
+    for group in _groups(_names(old, new)):
+        carried |= _copied(old, new, group)
+    return carried
+
+
+def _names(old: Staging, new: Staging) -> list[tuple[str, str]]:
+    """(schema, table) of all that is to be carried over; none if the old file cannot be read."""
     with new.open() as connection:
-        quoted = str(old.path).replace("'", "''")
         try:
-            connection.execute(f"ATTACH '{quoted}' AS old_file (READ_ONLY)")
+            _attach(connection, old)
+            tables = frame(
+                connection,
+                """SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'old_file' ORDER BY 1, 2""",
+            ).rows()
         except duckdb.Error:
+            return []
+    return [(s, t) for s, t in tables if s in _SCHEMAS or (s, t) in _TABLES]
+
+
+def _groups(names: list[tuple[str, str]]) -> list[list[str]]:
+    """Quoted names, those that belong together in one list."""
+    found: dict[object, list[str]] = {}
+    for schema, table in names:
+        name = f"{schema}.{table}"
+        group = next((number for number, tables in enumerate(_TOGETHER) if name in tables), name)
+        found.setdefault(group, []).append(f'"{schema}"."{table}"')
+    return list(found.values())
+
+
+def _copied(old: Staging, new: Staging, names: list[str]) -> dict[str, int]:
+    """Copies all of `names` or, where one cannot be read, none. Each time by a connection of its own: DuckDB gives a
+
+    database up for good when it meets a damaged block.
+    """
+    with new.open() as connection:
+        try:
+            _attach(connection, old)
+            connection.begin()
+            counts = {name: _copy(connection, name) for name in names}
+            connection.commit()
+        except duckdb.Error:
+            with suppress(duckdb.Error):
+                connection.rollback()
             return {}
-        return {name: _copy(connection, name) for name in _names(connection)}
+    return counts
 
 
-def _names(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    tables = frame(
-        connection,
-        """SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'old_file' ORDER BY 1, 2""",
-    ).rows()
-    return [f'"{s}"."{t}"' for s, t in tables if s in _SCHEMAS or (s, t) in _TABLES]
+def _attach(connection: duckdb.DuckDBPyConnection, old: Staging) -> None:
+    quoted = str(old.path).replace("'", "''")
+    connection.execute(f"ATTACH '{quoted}' AS old_file (READ_ONLY)")
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, name: str) -> int:

@@ -95,10 +95,15 @@ def history(connection: duckdb.DuckDBPyConnection, break_id: str) -> tuple[list[
     return program.to_dicts(), people.to_dicts()
 
 
-def add_event(connection: duckdb.DuckDBPyConnection, event: Mapping[str, Any]) -> None:
-    """Adds one word, with the next sequence number. The caller's transaction holds the only writer's lock."""
+def add_event(connection: duckdb.DuckDBPyConnection, event: Mapping[str, Any]) -> Row:
+    """Adds one word, with the next sequence number, and returns it as it is kept. The caller's transaction holds the
+
+    only writer's lock.
+    """
     last = scalar(connection, "SELECT coalesce(max(sequence), 0) FROM recon.work_events")
-    _add(connection, "work_events", WORK_EVENTS, [{**event, "sequence": last + 1}])
+    line = {**event, "sequence": last + 1}
+    _add(connection, "work_events", WORK_EVENTS, [line])
+    return line
 
 
 def reopen_by_program(connection: duckdb.DuckDBPyConnection, run_id: str, as_of: datetime) -> int:

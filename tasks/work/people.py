@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +13,17 @@ from tasks.settings import Settings
 from tasks.staging import work
 from tasks.staging.polls import record_load
 from tasks.staging.query import Connection
+from tasks.work.catching_up import catch_up
+from tasks.work.kept import kept_of
 from tasks.work.model import ACTIONS, DECIDED, PROGRAM, STATES
 
 LONGEST_NAME, LONGEST_NOTE = 100, 1000
 _SHORTEST_END = 4
 _NEEDS_NOTE = ("noted", "resolved", "accepted", "reopened")
+# Default-ignorable code points that Python counts as printable letters or marks: joiners, fillers, variation selectors.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 Row = dict[str, Any]
 
 
@@ -40,8 +47,9 @@ def say(
         raise SettingsError("a word on a break needs a time with a zone, for example 2026-10-30T23:00:00Z")
     by, owner = named(by), named(owner, "--to 'First Last'") if action == "assigned" else ""
     note = noted(note, needed=action in _NEEDS_NOTE)
-    staging = staging_of(settings, biller)
+    staging, kept = staging_of(settings, biller), kept_of(settings, biller)
     with staging.exclusively():
+        catch_up(staging, kept)
         with staging.open() as connection:
             found = one_break(connection, biller, text)
             before = work.current(connection, found["break_id"])
@@ -49,8 +57,11 @@ def say(
         event |= {"note": note or None, "owner": owner or event["owner"]}
         load_id = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{event['break_id']}-{event['said']}"
         with staging.transaction(load_id) as connection:
-            work.add_event(connection, {name: value for name, value in event.items() if name != "said"})
+            word = work.add_event(
+                connection, {name: value for name, value in event.items() if name != "said"}
+            )
             record_load(connection, load_id, "work", at)
+            kept.note_words([word])  # in the archive before it counts: a kill from here on loses nothing
     return standing(found, event)
 
 
@@ -127,7 +138,7 @@ def one_break(connection: Connection, biller: str, text: str) -> Row:
 def named(name: str, option: str = "--by 'First Last'") -> str:
     """A person's name, blanks at its ends cut. Raises Stop if it is none."""
     name = unicodedata.normalize("NFC", name).strip()
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+    if not _folded(name) or len(name) > LONGEST_NAME or not name.isprintable():
         raise Stop(
             f"the work on a break bears a name of at most {LONGEST_NAME} printable characters: {option}",
             reason="no_name",
@@ -148,9 +159,19 @@ def noted(note: str, *, needed: bool) -> str:
 
 
 def same_person(one: str, other: str) -> bool:
-    """True if two names differ in nothing but case, blanks and the form of their letters."""
-    one, other = (" ".join(unicodedata.normalize("NFKC", name).casefold().split()) for name in (one, other))
-    return one == other
+    """True if two names differ in nothing but case, blanks, the form of their letters, and signs that nobody sees.
+
+    Letters of another script that look alike (a Cyrillic A) are other letters, and names are what was typed: there is
+    no login behind them.
+    """
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    """Unicode's NFKC_Casefold (case, forms, default-ignorable signs), and one blank for many."""
+    for _ in range(2):  # folding the case may give letters that have a shorter form, and the other way round
+        name = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(_UNSEEN.sub("", name).split())
 
 
 def _words(state: str) -> str:

@@ -28,6 +28,8 @@ from tasks.staging import closing, work
 from tasks.staging.polls import record_load
 from tasks.staging.query import Connection
 from tasks.staging.recon import last_run
+from tasks.work.catching_up import catch_up
+from tasks.work.kept import kept_of
 from tasks.work.people import named, noted
 
 Row = dict[str, Any]
@@ -73,9 +75,10 @@ def close_period(
     wanted, by, at = period(text), named(by), at.astimezone(UTC)
     note, zone = noted(note, needed=force), settings.biller(biller).time_zone
     _is_over(biller, wanted, local_day(at, zone))
-    staging = staging_of(settings, biller)
+    staging, kept = staging_of(settings, biller), kept_of(settings, biller)
     # The folder's lock before the one of staging, as publish_snapshot takes them.
     with snapshots_of(settings, biller).freezing(f"close-{wanted.name}") as draft, staging.exclusively():
+        catch_up(staging, kept)
         with staging.open() as connection:
             line = _judged(connection, biller, wanted, zone, force)
             write_snapshot(settings, biller, at, connection, draft.path, clock)
@@ -86,6 +89,7 @@ def close_period(
         with staging.transaction(load_id) as connection:
             work.add_period(connection, line)
             record_load(connection, load_id, "close", at)
+            kept.note_periods([line])  # in the archive before it counts, and after the file that it names
     return line
 
 

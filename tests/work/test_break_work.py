@@ -15,7 +15,7 @@ from tasks.reconciling import run_reconcile
 from tasks.replay import replay
 from tasks.staging.publish import VIEWS
 from tasks.work.model import ACTIONS, STATES
-from tasks.work.people import say, show
+from tasks.work.people import same_person, say, show
 
 CLOSE = datetime(2026, 10, 30, 23, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -49,11 +49,32 @@ def test_from_open_to_signed_off_and_every_word_is_kept(desk: Any) -> None:
 def test_four_eyes_see_through_the_spelling_of_a_name(desk: Any) -> None:
     which = desk.one("B01")["break_id"]
     desk.say(which, "accepted", "Ann Ode")
-    for name in ("Ann Ode", "ANN  ode", " Ann Ode ", "\uff21nn Ode"):
+    for name in ("Ann Ode", "ANN  ode", " Ann Ode ", "\uff21nn Ode", "Ann\u034f Ode\ufe0f", "\u3164Ann Ode"):
         with pytest.raises(Stop, match="another person signs it off") as stopped:
             desk.say(which, "signed", name)
         assert stopped.value.reason == "four_eyes"
     assert desk.say(which, "signed", "Bo Lee")["work_state"] == "signed_off"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Ann B", "ann  b", True),
+        ("Jos\u00e9 Ma\u00dfen", "JOSE\u0301 MASSEN", True),
+        ("\ufb01ona O\u017fe", "FIONA OSE", True),
+        ("\uff21nn\u3000B", "ann b", True),
+        ("Ann B", "AnnB", False),
+        ("Ann B", "Anna B", False),
+        ("Jos\u00e9 B", "Jose B", False),
+    ],
+)
+def test_one_person_however_the_name_is_written(one: str, other: str, same: bool) -> None:
+    assert same_person(one, other) is same_person(other, one) is same
+
+
+def test_a_name_that_nobody_sees_is_none(desk: Any) -> None:
+    with pytest.raises(Stop, match="bears a name"):
+        desk.say(desk.one("B01")["break_id"], "noted", "\u3164\u034f")
 
 
 def test_whoever_decided_last_is_the_one_who_may_not_sign(desk: Any) -> None:
