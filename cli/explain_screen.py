@@ -83,7 +83,7 @@ def _chain(chain: Row, zone: ZoneInfo) -> None:
         due = f", due by {_local(line['due_by'], zone)}" if line["due_by"] else ""
         console.print(f"Next: {line['what']}{due}{' (overdue)' if line['overdue'] else ''}", markup=False)
     for row in chain["suggestions"]:
-        console.print(f"Suggested: {row['other_kind']} {row['other_id']}, {row['rule']}", markup=False)
+        console.print(f"Suggested: {row['reason']} Not matched by it: a person decides.", markup=False)
     _breaks(chain["breaks"], zone)
     if chain["breaks_beside"]:
         console.print("\nOf its day, its batch or its deposit:", markup=False)

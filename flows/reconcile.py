@@ -13,11 +13,14 @@ from flows.engine import flow, task
 from flows.guards import last_run_id, nothing_new
 from flows.pull_feed import may_pass
 from tasks.alerts import Alert
+from tasks.overview import read_suggestions
 from tasks.reconcile.rules import load_rules
 from tasks.reconciling import ReconcileResult, run_reconcile
 from tasks.settings import Settings, load_settings
 
 LATE_FEED = "B36"
+SUGGESTED = ["payment_guid", "posting_id", "rule", "amount", "take_up_by", "reason"]
+SUGGESTIONS_SHOWN = 20
 TOLD_BY_THE_PULL = "B37"  # a suspect answer: its poll has raised poll_suspect already
 
 
@@ -42,6 +45,9 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
     _tell(settings, biller, now, found, repeated=found.run_id == before)
     engine.artifact(f"reconcile-states-{biller}", found.states, f"Payments of {biller} by state, as of {now}")
     engine.artifact(f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller}, as of {now}")
+    may_be = read_suggestions(settings, biller, SUGGESTIONS_SHOWN).select(SUGGESTED).to_dicts()
+    words = f"Missing payments of {biller} that a posting may be, as of {now}; a person decides"
+    engine.artifact(f"reconcile-suggestions-{biller}", may_be, words)
     engine.artifact(f"reconcile-kpis-{biller}", found.kpis, f"Figures of {biller}, as of {now}")
     engine.emit("icflows.reconciled", biller_resource(biller), _counts(biller, found))
     deliver_by_hand(settings, biller, now)

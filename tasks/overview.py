@@ -13,6 +13,7 @@ from tasks.loading import AMOUNTS
 from tasks.pull import staging_of
 from tasks.settings import Settings
 from tasks.staging.query import frame, scalar
+from tasks.staging.standing import SUGGESTED
 from tasks.staging.work import CURRENT
 
 
@@ -66,6 +67,12 @@ def read_breaks(settings: Settings, biller: str) -> pl.DataFrame:
             f"""SELECT b.*, coalesce(w.state, 'open') AS work_state, w.owner, w.version
                 FROM recon.breaks b LEFT JOIN ({CURRENT}) w USING (break_id)""",
         )
+
+
+def read_suggestions(settings: Settings, biller: str, most: int) -> pl.DataFrame:
+    """The strongest `most` rows of recon.suggestions, greater amounts first: payments that a person may find posted."""
+    with staging_of(settings, biller).open() as connection:
+        return frame(connection, f"{SUGGESTED} LIMIT $1", [most])
 
 
 def read_totals(settings: Settings, biller: str) -> pl.DataFrame:

@@ -34,6 +34,10 @@ def due_next(
     for row in verdicts:
         if row["state"] == "IN_FLIGHT":
             lines.append({"what": row["state_reason"], "due_by": row["due_by"]})
+        elif row["state"] == "SUGGESTED":
+            lines.append(
+                {"what": "a person decides on the suggestion; a break (B01) then", "due_by": row["due_by"]}
+            )
     open_ended = first["state"] not in _SETTLED_STATES and first["approved"] and "returned" not in found
     if open_ended and first["settled_date"] is None and not _told(lines, "settled"):
         lines.append({"what": "settlement", "due_by": _settlement(first, rules)})

@@ -7,11 +7,12 @@ from datetime import datetime
 
 import polars as pl
 
+from tasks.reconcile import suggestions
 from tasks.reconcile.banking_days import day_start
 from tasks.reconcile.breaks import build
 from tasks.reconcile.dead_invoices import NONE, Dead
 from tasks.reconcile.feeds import Coverage
-from tasks.reconcile.model import MONEY, TIME
+from tasks.reconcile.model import MONEY, TIME, ZERO
 from tasks.reconcile.postings import Books
 from tasks.reconcile.push_breaks import ROW, Pushed, never_delivered
 from tasks.reconcile.rules import Rules
@@ -67,10 +68,15 @@ def payment_breaks(
         count="n_posted",
         ic_status=pl.when("accepted").then(pl.lit("approved")).otherwise(pl.lit("declined")),
         imt_status=pl.when(pl.col("n_posted") > 0).then(pl.lit("posted")).otherwise(pl.lit("refused")),
+        way=pl.when(_not_restored()).then(pl.lit("won")).otherwise("way"),
     )
+    may_be = pl.col("candidate_row").is_not_null()
     return pl.concat(
         [
-            *(_posting_side(code, broken, rules, both) for code in ("B01", *_NEITHER_DUE)),
+            _posting_side("B01", broken.filter(~may_be), rules, both),
+            _posting_side("B01", broken.filter(may_be), rules, both | {"candidate": "candidate"}),
+            *(_posting_side(code, broken, rules, both) for code in _NEITHER_DUE),
+            _posting_side("B05", broken, rules, both, "won"),
             *(_pushed_side(code, way, broken, rules, both) for code, way in _BY_PUSH),
             _unsettled(broken, rules),
             _unreversed(broken, rules),
@@ -84,18 +90,33 @@ _BY_PUSH = (("B05", "pushed"), ("B08", "pushed"), ("B08", "agent"), ("B09", "pus
 Evidence = Mapping[str, list[str] | str]
 
 
-def _posting_side(code: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence) -> pl.DataFrame:
-    rows = broken.filter((pl.col("posting_code") == code) & pl.col("way").is_null()).with_columns(
+def _not_restored() -> pl.Expr:
+    """B05 by the amount of a dispute that was won: IMT took it back and did not book it again."""
+    won = (pl.col("won_amount") > ZERO) & (pl.col("difference") == -pl.col("won_amount"))
+    return (pl.col("posting_code") == "B05") & pl.col("way").is_null() & won
+
+
+def _posting_side(
+    code: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence, way: str = ""
+) -> pl.DataFrame:
+    told = pl.col("way") == way if way else pl.col("way").is_null()
+    rows = broken.filter((pl.col("posting_code") == code) & told).with_columns(
         amount=_AMOUNTS.get(code, "payment_amount"),
         due_at=pl.col("posting_due") if code == "B01" else pl.lit(None, TIME),
-        pushed=never_delivered(rules) if code == "B01" else pl.lit(None, pl.String),
+        pushed=_known_of_it(rules) if code == "B01" else pl.lit(None, pl.String),
         invoice="invoices",
         detail="placed",
     )
     if code == "B07":
         rows = rows.with_columns(count="n_lines")
     facts = (*_FACTS, "pushed", "invoice", "detail")
-    return build(code, rules, rows, facts=facts, evidence=evidence)
+    return build(code, rules, rows, way=way, facts=facts, evidence=evidence)
+
+
+def _known_of_it(rules: Rules) -> pl.Expr:
+    """B01's last words: whether it was pushed, and which posting may be it after all."""
+    may_be = pl.when(pl.col("candidate_row").is_not_null()).then(pl.format(" {}.", suggestions.WORDS))
+    return pl.concat_str(never_delivered(rules), may_be.otherwise(pl.lit("")))
 
 
 def _pushed_side(code: str, way: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence) -> pl.DataFrame:

@@ -101,6 +101,27 @@ class Reasons(Section):
     refunded: tuple[str, ...]
 
 
+class WeakKey(Section):
+    """What a payment and a posting have in common besides the amount, so that a person may look. Void after `expiry`."""
+
+    rank: int = Field(ge=1)  # 1 is the strongest
+    same: tuple[
+        Literal["account", "invoice", "account_digits", "invoice_digits", "reference_plain", "guid_plain",
+                "account_as_invoice", "invoice_as_account"], ...,
+    ] = Field(min_length=1)  # fmt: skip
+    within_days: int = Field(ge=0, le=60)  # calendar days between payment and posting, either way
+    words: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    expiry: date
+
+
+class Suggestions(Section):
+    """Which weak keys suggest a posting, and for how long a suggestion stands in place of the breaks."""
+
+    after_banking_days: int = Field(ge=0)
+    keys: dict[str, WeakKey]
+
+
 class ReturnRates(Section):
     """How shares of returned debits are watched; the limits themselves are in checks/ach_return_codes.toml."""
 
@@ -153,13 +174,14 @@ class Rules(Section):
     exclusions: dict[str, Exclusion]
     deposits: DepositRules
     reasons: Reasons
+    suggestions: Suggestions
     return_rates: ReturnRates
     codes: dict[str, Code]
 
     @field_validator("zone")
     @classmethod
     def _zone(cls, text: str) -> str:
-        if text not in available_timezones():
+        if text not in _zones():
             raise ValueError("is no IANA time zone; write one such as America/Chicago")
         return text
 
@@ -215,6 +237,11 @@ def load_rules(overrides: Mapping[str, Any] | None = None) -> Rules:
         return Rules.model_validate(merged)
     except ValidationError as problem:
         raise SettingsError(unknown_keys(problem, Rules, "rules")) from None
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 @cache

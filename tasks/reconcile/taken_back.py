@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -20,7 +21,8 @@ _STAGES = {"FIRST": 1, "REVERSED": 2, "SECOND": 3}
 class TakenBack:
     """disputes: the last stage of each case that moves money · refunds: all of IC's · undone: IMT's postings that
     take money back. Each with `item` (null: of no payment we know) and `key`, which joins the three.
-    summary: one row per item: disputed_amount (cases lost or open), refunded_amount, in USD."""
+    summary: one row per item: disputed_amount (cases lost or open), won_amount, refunded_amount; and what IMT booked:
+    receivable_amount (for disputes), given_back_amount (of kind REFUND). All in USD, none negative."""
 
     disputes: pl.DataFrame
     refunds: pl.DataFrame
@@ -37,8 +39,15 @@ def match(payments: pl.DataFrame, data: Inputs, books: Books, rules: Rules) -> T
     disputes = _keyed(last, payments)
     refunds = _keyed(data.refunds, payments)
     undone = _undone(payments, data.postings, books, rules)
-    lost = disputes.filter(pl.col("stage").is_in(_LOST))
-    return TakenBack(disputes, refunds, undone, _summary(lost, refunds))
+    lost = pl.col("stage").is_in(_LOST)
+    parts = {
+        "disputed_amount": disputes.filter(lost),
+        "won_amount": disputes.filter(~lost),
+        "refunded_amount": refunds,
+        "receivable_amount": undone.filter(pl.col("kind") == "TRANSFER"),
+        "given_back_amount": undone.filter(pl.col("kind") == "REFUND"),
+    }
+    return TakenBack(disputes, refunds, undone, _summary(parts))
 
 
 def _keyed(rows: pl.DataFrame, payments: pl.DataFrame) -> pl.DataFrame:
@@ -80,11 +89,10 @@ def _undone(payments: pl.DataFrame, postings: pl.DataFrame, books: Books, rules:
     return rows.with_columns(key=pl.coalesce(pl.format("#{}", "item"), "key")).drop("own", "back_item")
 
 
-def _summary(lost: pl.DataFrame, refunds: pl.DataFrame) -> pl.DataFrame:
-    disputed = (
-        lost.drop_nulls("item").group_by("item").agg(disputed_amount=pl.col("amount").sum().cast(MONEY))
-    )
-    refunded = (
-        refunds.drop_nulls("item").group_by("item").agg(refunded_amount=pl.col("amount").sum().cast(MONEY))
-    )
-    return disputed.join(refunded, on="item", how="full", coalesce=True)
+def _summary(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    rows = [
+        part.drop_nulls("item").select("item", name=pl.lit(name), amount=pl.col("amount").abs())
+        for name, part in parts.items()
+    ]
+    sums = {name: pl.col("amount").filter(pl.col("name") == name).sum().cast(MONEY) for name in parts}
+    return pl.concat(rows).group_by("item").agg(**sums)

@@ -1,10 +1,11 @@
 """The verdict on each payment: what should stand in the books, which break it is, in which state it ends.
 
-Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), reversal without return (B17), fee, amount and its split (B06,
-B05, B07), then what was pushed against what is reported (B09, B08, B05), missing (B01). One of these at most;
-besides it a payment may be a second one of its kind (B04), unsettled (B10), have an unposted or duplicate
-return (B16, B20), be misdirected: made for an invoice that was dead by then (B30), or be drawn by AutoPay
-beside another payment or after the payer had left it (B35).
+Order per payment: AMBIGUOUS, duplicate (B03), status (B09), reference (B08), reversal without return (B17), fee,
+amount and its split (B06, B05, B07), then what was pushed against what is reported (B09, B08, B05), missing (B01).
+One of these at most; and SUGGESTED in place of B01, where that is all and one posting may be it (suggestions.py).
+Besides it a payment may be a second one of its kind (B04), unsettled (B10), have an unposted or duplicate return
+(B16, B20), be misdirected: made for an invoice that was dead by then (B30), or be drawn by AutoPay beside another
+payment or after the payer had left it (B35).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 
 import polars as pl
 
-from tasks.reconcile import clock_shift
+from tasks.reconcile import clock_shift, suggestions
 from tasks.reconcile.banking_days import BankingCalendar
 from tasks.reconcile.dues import known_to, with_books, with_dues
 from tasks.reconcile.feeds import Coverage
@@ -30,7 +31,11 @@ _SUMS = [
     "returned_amount",
     "disputed_amount",
     "refunded_amount",
+    "won_amount",
+    "receivable_amount",
+    "given_back_amount",
 ]
+_FURTHER = ["doubled", "unsettled", "unreversed", "returned_twice", "misdirected", "overdrawn"]
 _COUNTS = [
     "n_paid",
     "n_suspense",
@@ -56,17 +61,23 @@ def weigh(work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def judge(
     work: pl.DataFrame, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
 ) -> pl.DataFrame:
-    """Adds the verdict columns to `work` (weighed, with `doubled`, `overdrawn` and `clock_shift`)."""
+    """Adds the verdict columns to `work` (weighed, with `doubled`, `overdrawn`, `clock_shift` and suggestions.find)."""
     work = with_dues(work, coverage, rules, calendar, as_of)
     free = ~(pl.col("ambiguous") | pl.col("is_refund"))
     work = work.with_columns(booked_code=_posting_code(rules))
     said = pl.when(free & pl.col("booked_code").is_null() & (pl.col("push_code") != "")).then("push_code")
-    missing = pl.when(free & _missing() & ~pl.col("clock_shift")).then(pl.lit("B01"))
+    work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed(), misdirected=_misdirected())
+    missing = free & _missing() & ~pl.col("clock_shift")
+    alone = pl.coalesce("booked_code", said, "further_codes").is_null() & ~pl.any_horizontal(_FURTHER)
     work = work.with_columns(
-        posting_code=pl.coalesce("booked_code", said, missing),
+        suggested=(missing & alone & suggestions.in_time(rules, calendar, as_of)).fill_null(False),
+        suggestion_lapses=suggestions.until(rules, calendar),
+    )
+    missing_code = pl.when(missing & ~pl.col("suggested")).then(pl.lit("B01"))
+    work = work.with_columns(
+        posting_code=pl.coalesce("booked_code", said, missing_code),
         way=pl.when(said.is_not_null()).then("push_way"),
     )
-    work = work.with_columns(unsettled=_unsettled(), unreversed=_unreversed(), misdirected=_misdirected())
     code_columns = [
         pl.col("posting_code"),
         pl.when("doubled").then(pl.lit("B04")),
@@ -154,6 +165,8 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
         "return_reversed"
     )
     disputed = posted & (pl.col("disputed_amount") > ZERO) & ~pl.col("return_reversed")
+    receivable = disputed & (pl.col("receivable_amount") >= pl.col("disputed_amount"))
+    given_back = (pl.col("back") == pl.col("expected")) & (pl.col("given_back_amount") >= pl.col("expected"))
     final = (pl.col("final_at") <= now) & (pl.col("settled_amount") == pl.col("payment_amount"))
     held = pl.format(
         "held: settlements not complete since {}",
@@ -177,6 +190,7 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
     lines: list[tuple[pl.Expr, str, pl.Expr, pl.Expr | None]] = [
         (pl.col("ambiguous"), "AMBIGUOUS", pl.lit("more than one candidate on either side"), None),
         (pl.col("break_codes").is_not_null(), "BROKEN", pl.col("break_codes"), None),
+        (pl.col("suggested"), "SUGGESTED", suggestions.WORDS, pl.col("suggestion_lapses")),
         (pl.col("is_refund"), "EXPLAINED", pl.lit("refund of another payment"), None),
         (~pl.col("accepted"), "EXPLAINED", _not_accepted(rules), None),
         (posted & came_back, "EXPLAINED", back, None),
@@ -186,7 +200,9 @@ def _state(rules: Rules, as_of: datetime) -> pl.Expr:
         (returned & ~pl.col("return_reversed"), "IN_FLIGHT",
          pl.format("returned {}, not reversed yet", "return_code"), pl.col("reversal_due")),
         (waits_return, "IN_FLIGHT", pl.lit("reversed, no return reported yet"), pl.col("return_news_due")),
+        (receivable, "EXPLAINED", pl.lit("charged back, booked as a receivable"), None),
         (disputed, "IN_FLIGHT", pl.lit("charged back, not reversed yet"), None),
+        (given_back, "EXPLAINED", pl.lit("refunded, reversed"), None),
         (taken_back, "IN_FLIGHT",
          pl.format("{} settled, not reported yet", pl.col("back_kind").str.to_lowercase()), None),
         (unsettled & pl.col("settlement_overdue"), "IN_FLIGHT", held, None),

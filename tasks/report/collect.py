@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,11 @@ from tasks.settings import Settings
 from tasks.snapshot import about
 from tasks.staging import publish, recon
 from tasks.staging.query import frame
+from tasks.staging.standing import SUGGESTED
 from tasks.work.model import BUCKETS
 
 WORST = 20
+SHOWN = 20
 FILES = 12
 AGES = BUCKETS
 Row = dict[str, Any]
@@ -30,7 +32,7 @@ Ask = Callable[[str], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Facts:
-    """Rows for the page. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run,
+    """Rows for the page; of suggestions the strongest. Money is Decimal (USD), instants are aware UTC; `run` is None before the first run,
     `pump` where nothing was pushed and no push is expected; `work`: states, figures, periods."""
 
     info: Row
@@ -49,6 +51,7 @@ class Facts:
     quarantine: list[Row]
     alerts: list[Row]
     work: Row
+    suggestions: list[Row] = field(default_factory=list)
 
 
 def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
@@ -88,6 +91,7 @@ def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
             quarantine=_quarantine(ask),
             alerts=_alerts(ask),
             work=collect_work(ask),
+            suggestions=ask(f"{SUGGESTED} LIMIT {SHOWN}").to_dicts(),
         )
 
 

@@ -12,7 +12,7 @@ from tasks.report import words
 
 _TITLES = {
     "payment": "InvoiceCloud: payment", "postings": "IMT: posting", "posting": "IMT: posting",
-    "settlement": "InvoiceCloud: settled item", "return": "InvoiceCloud: ACH return", "returns": "InvoiceCloud: ACH return",
+    "candidate": "IMT: posting that may be it", "settlement": "InvoiceCloud: settled item", "return": "InvoiceCloud: ACH return", "returns": "InvoiceCloud: ACH return",
     "batch": "InvoiceCloud: batch as stated", "detail": "InvoiceCloud: batch as itemised", "feed": "Feed", "poll": "Poll",
     "invoice": "IMT: invoice", "record": "Sent to InvoiceCloud", "records": "Sent to InvoiceCloud",
     "held": "Held back", "look": "InvoiceCloud: as it shows it", "file": "File sent to InvoiceCloud",

@@ -145,7 +145,7 @@ def _summary(facts: Facts) -> dict[str, Any]:
     return {
         "whole": whole, "sure": sure, "sure_share": words.share(sure, whole),
         "in_flight": states.get("IN_FLIGHT", nothing), "broken": states.get("BROKEN", nothing),
-        "ambiguous": states.get("AMBIGUOUS", nothing),
+        "ambiguous": states.get("AMBIGUOUS", nothing), "suggested": states.get("SUGGESTED", nothing),
         "open": sum(row["count"] for row in facts.classes),
         "high": sum(row["count"] for row in facts.classes if row["severity"] == "HIGH"),
         "at_stake": sum((row["amount"] for row in facts.classes), Decimal(0)),
@@ -164,6 +164,9 @@ def _headline(facts: Facts) -> str:
     fates = [f"{words.money(summary['sure'])} ({summary['sure_share']}) is matched or explained"]
     fates += [f"{words.money(summary['in_flight']['amount'])} is in flight"] * bool(
         summary["in_flight"]["rows"]
+    )
+    fates += [f"{words.money(summary['suggested']['amount'])} is suggested to a person"] * bool(
+        summary["suggested"]["rows"]
     )
     fates += [f"{words.money(summary['ambiguous']['amount'])} is ambiguous"] * bool(
         summary["ambiguous"]["rows"]

@@ -34,6 +34,15 @@ _FIGURES = {
     ("unexplained_money", "largest"): ("largest residual", "of one deposit"),
     ("unexplained_deposits", "rows"): ("deposits with a residual", "the target is none"),
     ("push_loss_rate", "rows"): ("push loss", "payments first seen by poll"),
+    ("return_rate", "UNAUTHORISED"): (
+        "returned as unauthorised",
+        "of debits of 60 days; Nacha's limit is 0.5 %",
+    ),
+    ("return_rate", "ADMINISTRATIVE"): (
+        "returned, account data",
+        "of debits of 60 days; Nacha's limit is 3 %",
+    ),
+    ("return_rate", "ALL"): ("returned", "of debits of 60 days; Nacha's limit is 15 %"),
     ("suspense", "amount"): ("suspense", "money that IMT holds for nobody"),
     ("suspense_oldest", None): ("oldest suspense", "since it was booked"),
 }

@@ -219,24 +219,6 @@ def test_breaks_of_its_batch_stand_beside_its_own(seen: Any) -> None:
     assert chain["breaks"] == []
 
 
-def test_what_is_only_suggested_is_told_as_such(asked: Any) -> None:
-    item = asked.one("state = 'MATCHED_PROVISIONAL'")
-    with staging_of(asked.settings, "acme").open() as connection:
-        connection.execute(
-            """CREATE TABLE IF NOT EXISTS recon.suggestions (payment_guid VARCHAR, other_kind VARCHAR, other_id VARCHAR,
-               amount DECIMAL(18,2), rule VARCHAR, detail VARCHAR)"""
-        )
-    asked.put(
-        "recon.suggestions",
-        payment_guid=item["payment_guid"],
-        other_kind="posting",
-        other_id="SP1",
-        rule="weak",
-    )
-    (told,) = asked.chain(item["payment_guid"])["suggestions"]
-    assert (told["other_id"], told["rule"]) == ("SP1", "weak")
-
-
 def test_a_payment_that_no_report_names_has_a_chain_too(seen: Any) -> None:
     (orphan,) = seen.rows("SELECT payment_guid, subject FROM recon.breaks WHERE code = 'B18' AND payment_guid IS NOT NULL LIMIT 1")  # fmt: skip
     chain = seen.chain(orphan["payment_guid"])

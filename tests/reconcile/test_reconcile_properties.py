@@ -225,6 +225,11 @@ def test_every_payment_in_one_state_and_sums_kept(rows: Any, world: Any, moment:
     assert by_state["rows"].sum() == items.height
     assert by_state["amount"].sum() == inputs.payments["payment_amount"].sum()
     assert ((items["state"] == "BROKEN") == items["break_codes"].is_not_null()).all()
+    suggested = outcome.suggestions
+    assert set(suggested["payment_guid"]) == set(items.filter(pl.col("state") == "SUGGESTED")["payment_guid"])
+    assert suggested["posting_id"].is_unique().all()
+    unknown = breaks.filter(pl.col("code") == "B02")["subject"]
+    assert not set(suggested["posting_id"]) & set(unknown)
     assert breaks["break_id"].is_unique().all()
     assert breaks.null_count()["subject"].item() == 0
     of_items = items.select(code=pl.col("break_codes").str.split(","), payment_guid="payment_guid").explode(
@@ -275,6 +280,7 @@ def test_order_of_rows_does_not_matter_and_twice_is_once(
     assert again.breaks.equals(first.breaks)
     assert again.totals.equals(first.totals)
     assert second.totals.equals(first.totals)
+    assert second.suggestions.equals(first.suggestions)
     told = ("break_id", "code", "subject", "amount", "sentence")
     assert second.breaks.select(told).equals(first.breaks.select(told))
     key = [

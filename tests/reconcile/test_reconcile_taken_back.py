@@ -157,3 +157,52 @@ def test_b24_differs_by_a_cent(world: Any, moment: Any) -> None:
     w.refunded(1, "50.00")
     w.posting(1, "-49.99", moment(14), kind="REFUND")
     assert w.found() == [("B24", "RF1", D("50.00"))]
+
+
+def test_a_dispute_booked_as_a_receivable_is_explained(world: Any, moment: Any) -> None:
+    for booked, state in (("-100.00", "EXPLAINED"), ("-99.99", "IN_FLIGHT")):
+        w = world()
+        w.chain()
+        w.disputed()
+        w.posting(1, booked, moment(15), kind="TRANSFER", reason="Receivable")
+        assert w.found() == []
+        assert w.item()["state"] == state
+    w.rows["postings"][-1]["amount"] = "-100.00"
+    assert w.item()["state_reason"] == "charged back, booked as a receivable"
+    w.rows["postings"][-1]["reason"] = "MOVED"  # a transfer for another reason is none
+    assert [code for code, _, _ in w.found()] == ["B23"]
+
+
+def test_a_dispute_won_and_not_restored_says_so(world: Any, moment: Any, guid_of: Any) -> None:
+    w = world()
+    w.chain()
+    w.disputed()
+    w.posting(1, "-100.00", moment(15), kind="REVERSAL", reason="CHARGEBACK")
+    w.disputed(1, "100.00", oct_(20), "REVERSED")
+    assert w.found() == [("B05", guid_of(1), D("-100.00"))]
+    assert w.told("B05") == (
+        f"Payment {guid_of(1)} of 100.00 USD (account …5678) was disputed and the dispute is won, but IMT has not "
+        "restored it: 0.00 USD in IMT, difference -100.00 USD."
+    )
+    w.posting(1, at=moment(21))
+    assert (w.found(), w.item()["state"]) == ([], "MATCHED_PROVISIONAL")
+    w.rows["postings"][-1]["amount"] = "60.00"  # another difference than the dispute's
+    assert "stands at 60.00 USD in IMT; difference -40.00 USD" in w.told("B05")
+
+
+@pytest.mark.parametrize("kind", ["REFUND", "REVERSAL"])
+def test_a_payment_refunded_on_both_sides_is_explained(world: Any, moment: Any, kind: str) -> None:
+    w = world()
+    w.chain()
+    w.refunded()
+    w.posting(1, "-100.00", moment(15), kind=kind)
+    assert w.found() == []
+    assert (w.item()["state"], w.item()["state_reason"]) == ("EXPLAINED", "refunded, reversed")
+
+
+def test_a_refund_of_a_part_leaves_the_rest_matched(world: Any, moment: Any) -> None:
+    w = world()
+    w.chain()
+    w.refunded(1, "99.99")
+    w.posting(1, "-99.99", moment(15), kind="REFUND")
+    assert (w.found(), w.item()["state"]) == ([], "MATCHED_PROVISIONAL")
