@@ -36,7 +36,10 @@ def one_sided(
     grace, today = rules.codes["B24"].grace_banking_days, pl.lit(local_day(as_of, rules.zone))
     ours = _ours(taken, rules)
     ic = taken.refunds.sort("refund_date", "refund_id").with_columns(
-        so_far=pl.col("amount").cum_sum().over("key"), day="refund_date", subject="refund_id"
+        so_far=pl.col("amount").cum_sum().over("key"),
+        day="refund_date",
+        subject="refund_id",
+        refund=pl.struct(_IC),
     )
     paid = payments.select("item", "payment_amount")
     ic = ic.join(paid, on="item", how="left", maintain_order="left")
@@ -55,9 +58,15 @@ def one_sided(
         known, on="key", how="left", maintain_order="left"
     )
     imt = imt.filter(pl.col("is_refund") & (pl.col("so_far") > pl.col("ic").fill_null(ZERO)))
-    ways = [
-        ("above", ic.filter(pl.col("above").is_not_null()).with_columns(amount="above"), "refund", _IC, ""),
-        ("", ic.filter(pl.col("above").is_null() & pl.col("alone")), "refund", _IC, "postings"),
+    ways: list[tuple[str, pl.DataFrame, str, str | list[str], str]] = [
+        (
+            "above",
+            ic.filter(pl.col("above").is_not_null()).with_columns(amount="above"),
+            "refund",
+            "refund",
+            "",
+        ),
+        ("", ic.filter(pl.col("above").is_null() & pl.col("alone")), "refund", "refund", "postings"),
         ("imt", imt, "posting", _IMT, "refunds"),
     ]
     found, held, items = [], [], []
