@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cli.demo_answers import show_answers
 from cli.show import console, table
 from tasks.overview import read_breaks, read_tables, read_totals
 from tasks.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from cli.demo import Day
-
-_KEY = ["code", "subject", "amount"]
-
-
-def compare_answers(settings: Settings, truth: pl.DataFrame) -> dict[str, Any]:
-    """Open breaks against the answer sheet by class, subject and amount; both differences must be empty."""
-    money = pl.col("amount").cast(pl.Decimal(18, 2))
-    planted = truth.select("code", "subject", money)
-    found = read_breaks(settings, "acme").filter(pl.col("state") == "open").select("code", "subject", money)
-    return {
-        "planted": planted.height,
-        "found": planted.join(found, on=_KEY, how="semi").height,
-        "missed": planted.join(found, on=_KEY, how="anti").rows(),
-        "besides": found.join(planted, on=_KEY, how="anti").rows(),
-    }
+    from cli.demo_days import Day
 
 
 def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) -> None:
@@ -38,9 +24,9 @@ def screen(day: Day, answers: dict[str, Any], hooks: list[Any], seconds: float) 
     _sent(day)
     _called(day, settings)
     _states(settings)
-    _breaks(settings, answers)
+    show_answers(settings, answers)
     _alerts(hooks)
-    _closing(day, answers, seconds)
+    _closing(day, settings, answers, seconds)
 
 
 def _tables(settings: Settings) -> None:
@@ -120,42 +106,21 @@ def _states(settings: Settings) -> None:
     table("Every payment is in exactly one state", ["state", "payments", "money"], rows, right=(1, 2))
 
 
-def _breaks(settings: Settings, answers: dict[str, Any]) -> None:
-    found = read_breaks(settings, "acme").filter(pl.col("state") == "open")
-    grouped = found.group_by("code", "name", "severity").agg(
-        pl.len(), pl.col("amount").cast(pl.Decimal(18, 2)).sum()
-    )
-    table(
-        "Breaks, by class",
-        ["class", "name", "severity", "count", "money"],
-        grouped.sort("code").rows(),
-        right=(3, 4),
-    )
-    words = f"planted {answers['planted']}, found {answers['found']} with class and amount"
-    good = not answers["missed"] and not answers["besides"]
-    style = "green" if good else "bold red"
-    console.print(f"  answer sheet: {words}; besides these: {len(answers['besides'])}", style=style)
-    for what in ("missed", "besides"):
-        for code, subject, amount in answers[what][:10]:
-            console.print(f"    {what}: {code} {subject} {Decimal(amount):,.2f}", style="red", markup=False)
-    console.print()
-
-
 def _alerts(hooks: list[Any]) -> None:
     rows = [[hook.get("type"), hook.get("title")] for hook in hooks if isinstance(hook, dict)]
     table(f"{len(rows)} alerts, received by a webhook on loopback", ["kind", "title"], rows)
     console.print()
 
 
-def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
+def _closing(day: Day, settings: Settings, answers: dict[str, Any], seconds: float) -> None:
     snapshot, report = day.published.get("snapshot"), day.published.get("report")
-    query = f"duckdb.connect('{snapshot}', read_only=True).sql('FROM v_open_breaks').show()"
     console.print("What happened", style="bold")
     console.print(
         f"""  A made-up insurer's payments were pulled from a stand-in of InvoiceCloud
-  over SOAP, checked, and compared with the insurer's books, the settlements
-  and the returned debits, through a real Prefect server, at two moments.
-  Its bills and their images went out in hourly files, each of them once.
+  over SOAP, checked, and compared with the insurer's books, the settlements,
+  the returned debits, the bank's statement, disputes, refunds and AutoPay's
+  flags, through a real Prefect server, at two moments. In between, a day was
+  signed off. Its bills and their images went out in files, each of them once.
   Payments that InvoiceCloud pushed meanwhile were stored before they were
   answered, and handed to the insurer once; its questions were answered.
   {answers["planted"]} broken things were planted; {answers["found"]} of them are in the list above,
@@ -163,15 +128,37 @@ def _closing(day: Day, answers: dict[str, Any], seconds: float) -> None:
 """,
         markup=False,
     )
-    lines = {
+    for name, value in {
         "report": report,
         "snapshot": snapshot,
-        "query it": f'.venv/bin/python -c "import duckdb; {query}"',
-        "outbox": f".venv/bin/icflows outbox --biller acme --config {day.settings_file}",
-        "pushes": f".venv/bin/icflows pushes --biller acme --config {day.settings_file}",
-        "breaks": f".venv/bin/icflows breaks --biller acme --config {day.settings_file}",
         "settings": day.settings_file,
         "took": f"{seconds:.0f} s",
-    }
-    for name, value in lines.items():
+    }.items():
         console.print(f"  {name:<9} {value}", markup=False, soft_wrap=True)
+    console.print()
+    _try(day, settings, str(snapshot))
+
+
+def _try(day: Day, settings: Settings, snapshot: str) -> None:
+    """What a newcomer would look at next; each line runs as it stands."""
+    late = read_breaks(settings, "acme").filter(pl.col("code") == "B21")["subject"].to_list()
+    config, query = f"--config {day.settings_file}", "FROM v_open_breaks"
+    lines = {
+        "a payment's whole chain": [f"explain {guid} {config}" for guid in late[:1]],
+        "the break list; what was signed off": [f"breaks {config}", f"close {config}"],
+        "what the days since brought": [f"diff {frozen} {snapshot}" for frozen in _frozen(day, snapshot)],
+        "bills sent, payments pushed": [f"outbox {config}", f"pushes {config}"],
+    }
+    console.print("Try", style="bold")
+    for words, calls in lines.items():
+        console.print(f"  # {words}", markup=False)
+        for call in calls:
+            console.print(f"  .venv/bin/icflows {call}", markup=False, soft_wrap=True)
+    sql = f"import duckdb; duckdb.connect('{snapshot}', read_only=True).sql('{query}').show()"
+    console.print(
+        f'  # the snapshot, by any DuckDB client\n  .venv/bin/python -c "{sql}"', markup=False, soft_wrap=True
+    )
+
+
+def _frozen(day: Day, snapshot: str) -> list[Path]:
+    return [Path(snapshot).with_name(f"close-{text}.duckdb") for text in day.signed_off[:1]]

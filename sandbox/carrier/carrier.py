@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
 from sandbox.carrier import deposits
 from sandbox.carrier.images import FOLDER
+from sandbox.carrier.returns import SIGNED_BEFORE
+from sandbox.carrier.span import local_date
 from sandbox.clock import iso, parse_moment
 
 CSV_STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -83,6 +85,15 @@ class Carrier:
                 paths["deposits-bai2"] = out / "deposits.bai2"
                 paths["deposits-bai2"].write_text(deposits.bai2(rows), encoding="ascii")
         return paths
+
+    def to_sign_off(self) -> list[date]:
+        """The days that whoever plays this carrier signs off three days before the close (local dates): what
+        comes back on them after that is a B21."""
+        late = self.truth().filter(pl.col("code") == "B21").select(original_payment_guid="subject")
+        back = self.table("ach_rejects").join(late, on="original_payment_guid", how="semi")
+        day = local_date("original_payment_date")
+        signed = back.filter(pl.col("reject_date") > self.close - SIGNED_BEFORE).select(day).to_series()
+        return signed.unique().sort().to_list()
 
     def lost_pushes(self, since: datetime | None = None) -> pl.DataFrame:
         """Payments (made from `since` on) whose push never comes: payment_guid, payment_date, payment_amount

@@ -1,4 +1,4 @@
-"""Payments of two rows: paid twice (B04), alike by right, and split over two invoices (B07 and clean ones).
+"""Payments of two rows: paid twice (B04), alike by right, a cent apart, and split over two invoices (B07 and clean ones).
 
 Each takes an ordinary old payment on an invoice that nobody else tried to pay and adds one row to it; as many
 ordinary payments are left out, so that the number of rows stays.
@@ -16,7 +16,8 @@ from sandbox.carrier.draws import Draws
 from sandbox.carrier.span import Span, local_date
 
 ALIKE = 2  # pairs that look paid twice and are not: two halves of one bill, minutes apart
-SPLIT, PAIR = "split", "pair"  # of a clean split; of what is only near a double
+CENTS = 2  # pairs a cent apart, one bill, minutes apart, booked without a GUID: told from one another, no B40
+SPLIT, PAIR, CENT = "split", "pair", "cent"  # of a clean split; of what is only near a double; a cent apart
 _CHANNELS = ("PORTAL", "AGENTCONNECT")
 _MARGIN = timedelta(minutes=15)
 
@@ -38,9 +39,14 @@ def add(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int])
     alike = _ranked(
         rest.filter(2 * pl.col("cents") <= pl.col("premium_cents")), ALIKE if wanted["B04"] else 0
     )
+    near = _ranked(
+        rest.filter(2 * pl.col("cents") + 1 <= pl.col("premium_cents")).join(alike, on="seq", how="anti"),
+        CENTS if wanted["B40"] else 0,
+    )
     first, second = _split_lines(splits)
-    again = _by_another_channel(draws, pl.concat([twice, alike]), twice.height)
-    changed = pl.concat([first, twice.with_columns(_pair()), alike.with_columns(_pair())])
+    again = _by_another_channel(draws, pl.concat([twice, alike, near]), twice.height, near.height)
+    near = near.with_columns(pl.lit(CENT).alias("paired"))
+    changed = pl.concat([first, twice.with_columns(_pair()), alike.with_columns(_pair()), near])
     added = pl.concat([second, again]).with_columns((pl.int_range(pl.len()) + book.height).alias("seq"))
     parts = [_left(book, changed, added.height), changed, _numbered(added)]
     both = pl.concat([part.select(book.columns) for part in parts])
@@ -89,10 +95,12 @@ def _split_lines(splits: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return both.with_columns(pl.lit(1, pl.Int32).alias("line")).drop("wrong"), second.drop("wrong")
 
 
-def _by_another_channel(draws: Draws, firsts: pl.DataFrame, doubles: int) -> pl.DataFrame:
-    """The same once more, 2 to 12 minutes later, by the agent if the payer was on the portal, or the other way."""
+def _by_another_channel(draws: Draws, firsts: pl.DataFrame, doubles: int, near: int) -> pl.DataFrame:
+    """The same once more, 2 to 12 minutes later, by the agent if the payer was on the portal, or the other way;
+    the last `near` with a cent more."""
     by_agent = pl.col("payment_source") == "PORTAL"
     later = pl.duration(seconds=120 + (pl.col("rank") % 600).cast(pl.Int64))
+    is_near = pl.int_range(pl.len()) >= firsts.height - near
     return firsts.with_columns(
         draws.guids("again_guid", firsts.height).alias("payment_guid"),
         (pl.col("payment_date") + later).alias("payment_date"),
@@ -101,7 +109,11 @@ def _by_another_channel(draws: Draws, firsts: pl.DataFrame, doubles: int) -> pl.
         pl.when(~by_agent).then(pl.lit("VISA")).alias("card_type"),
         pl.when(~by_agent).then(295).cast(pl.Int64).alias("fee_cents"),
         pl.when(by_agent).then("agent").alias("agent_code"),
-        pl.when(pl.int_range(pl.len()) < doubles).then(pl.lit("B04")).otherwise(_pair()).alias("paired"),
+        pl.when(pl.int_range(pl.len()) < doubles)
+        .then(pl.lit("B04"))
+        .otherwise(pl.when(is_near).then(pl.lit(CENT)).otherwise(_pair()))
+        .alias("paired"),
+        (pl.col("cents") + is_near.cast(pl.Int64)).alias("cents"),
     )
 
 

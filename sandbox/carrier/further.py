@@ -11,7 +11,7 @@ from sandbox.carrier import restated
 from sandbox.carrier.autopays import OUT, TWICE, AutoPays
 from sandbox.carrier.plants import REFUND_POSTED, REFUNDED
 from sandbox.carrier.postings import posting_id
-from sandbox.carrier.returns import short
+from sandbox.carrier.returns import SIGNED_OFF, WAS_FINAL, short
 from sandbox.carrier.span import STAMP, Span, local_date, money
 
 NOTES = {
@@ -21,6 +21,7 @@ NOTES = {
     "B15": "the bank's credit never came",
     "B17": "reversed without a return",
     "B19": "returned with another amount",
+    "B21": "returned when it was final, or its day signed off",
     "B22": "returned after its code's window",
     "B23": "disputed, not posted",
     "B44": "told with another amount after it had matched",
@@ -66,6 +67,8 @@ def sheet(
         _of(whole, "B17", _posting(_BACK), pl.col("cents")),
         _of(whole, "B19", guid, -short()),
         _of(whole, "B22", guid, pl.col("cents")),
+        _of(whole, SIGNED_OFF, guid, pl.col("cents")),
+        _of(whole, WAS_FINAL, guid, pl.col("cents")),
         _of(whole, REFUND_POSTED, _posting(_REFUND), pl.col("cents")),
         _of(whole, "B40", guid, pl.col("cents")),
         _of(whole, "B41", _posting(0), pl.col("cents")),

@@ -103,7 +103,7 @@ class _Making:
     ) -> dict[str, pl.DataFrame]:
         """All tables by name."""
         draws, span, wanted = self.draws, self.span, self.wanted
-        insured = people.accounts(draws, accounts)
+        insured = people.accounts(draws, accounts, alike=wanted["B40"] > 0)
         book = gaps.mark(span, attempts.book(draws, span, insured, rows), wanted)
         book = doubles.add(draws, span, book, wanted)
         book = plants.assign(returns.mark(draws, span, book, wanted), span, wanted)
@@ -128,7 +128,7 @@ class _Making:
             "autopay": drawn,
             "paperless": mailed,
             "customers": enrolments.customers(span, insured, drawn, mailed),
-            "imt_postings": postings.imt(booked),
+            "imt_postings": postings.imt(booked, dashed=wanted["B40"] > 0),
             "pushes": pushes.build(draws, span, book, reported, reachable),
             **self._invoices(insured, reachable, book, booked, pays),
             "bank_lines": deposits.statement(credited),

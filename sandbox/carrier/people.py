@@ -15,10 +15,14 @@ LAST = ("Díaz", "O'Brien", "Müller", "Ålund", "Smith", "Johnson", "Lee", "Nú
 FIRMS = ("O'Brien & Sons <LLC>", "Müller & Söhne", "A & B  Plumbing", "Café \"Zoë\"", "Smith & Co.", "M&M Trucking",
          "Lee, J.", "Ålund's Auto Body", "Garcia  & Daughters", "R&D > Partners")
 # fmt: on
+ALIKE_EACH, ALIKE_BELOW = 100, 1_000  # accounts
 
 
-def accounts(draws: Draws, count: int) -> pl.DataFrame:
-    """One row per account, in order of its number. Money in cents; `invoice_day` is 1..28; `agent` is a code."""
+def accounts(draws: Draws, count: int, *, alike: bool) -> pl.DataFrame:
+    """One row per account, in order of its number. Money in cents; `invoice_day` is 1..28; `agent` is a code.
+
+    `alike`: a few accounts have the number of the one before, but for leading zeros.
+    """
     number = pl.int_range(count, dtype=pl.Int64, eager=True) * 3 + 10_007
     person = draws.pick("first", count, FIRST) + " " + draws.pick("last", count, LAST)
     firm = draws.pick("firm", count, FIRMS)
@@ -37,10 +41,12 @@ def accounts(draws: Draws, count: int) -> pl.DataFrame:
             "agent": draws.between("agent", count, 1, 90),
         }
     )
-    text = pl.col("number").cast(pl.String)
+    text, acct = pl.col("number").cast(pl.String), pl.int_range(pl.len(), dtype=pl.Int64)
+    fewer = (acct % ALIKE_EACH == 1) & (acct < ALIKE_BELOW) & pl.lit(alike)
+    shown = pl.when(fewer).then(text.shift(1).str.zfill(6)).otherwise(text.str.zfill(8))
     return frame.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("acct"),
-        text.str.zfill(8).alias("account_number"),
+        shown.alias("account_number"),
         pl.when("is_firm").then("firm").otherwise("person").alias("customer_name"),
         pl.concat_str(pl.lit("POL-"), text.str.zfill(8)).alias("policy_number"),
         pl.concat_str(pl.lit("C-"), text).alias("customer_id"),

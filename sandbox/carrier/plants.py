@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from sandbox.carrier.returns import FINAL_FOR, SIGNED_OFF, WAS_FINAL
 from sandbox.carrier.span import OLD_BANKING_DAYS, Span
 
 DEFAULT_PLANT: dict[str, int] = {
@@ -39,6 +40,7 @@ FURTHER: dict[str, int] = {
     "B15": 2,
     "B17": 2,
     "B19": 2,
+    "B21": 2,  # signed off, if whoever plays it signs off Carrier.to_sign_off(); final, where the span is long enough
     "B22": 2,
     "B23": 2,
     "B24": 2,
@@ -100,6 +102,7 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
     age = pl.lit(int(span.calendar.index(pl.Series([span.close.date()]))[0])) - pl.col("local_index")
     returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
     aged, card = clean & (age >= OLD_BANKING_DAYS), pl.col("tender") == "CARD"
+    long_final = clean & alone & (pl.col("local_date") < span.old.date() - FINAL_FOR)
     long_ago = clean & (age >= _UNTIMELY_BANKING_DAYS) & alone
     # Classes with the rarest candidates first.
     fits: list[tuple[str, int, pl.Expr]] = [
@@ -115,6 +118,8 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         ("B08", wanted["B08"], clean),
         ("B30", wanted["B30"], clean & alone),
         ("B19", wanted["B19"], returned & (pl.col("cents") > 5_000)),
+        (WAS_FINAL, wanted["B21"] // 2, long_final & (pl.col("tender") == "EFT")),
+        (SIGNED_OFF, (wanted["B21"] + 1) // 2, aged & alone & (pl.col("tender") == "EFT")),
         ("B22", wanted["B22"], long_ago & (pl.col("tender") == "EFT")),
         ("B17", wanted["B17"], aged & alone & (pl.col("tender") == "EFT")),
         ("B23", wanted["B23"], aged & alone & card & (age >= _DISPUTED_BANKING_DAYS)),

@@ -8,11 +8,15 @@ from datetime import timedelta
 import polars as pl
 
 from sandbox.carrier import disputes, restated
+from sandbox.carrier.doubles import CENT
 from sandbox.carrier.draws import Draws
 from sandbox.carrier.plants import APPROVED_REFUSED, DECLINED_POSTED
+from sandbox.carrier.returns import SIGNED_OFF, WAS_FINAL
 from sandbox.carrier.span import STAMP, Span, local_date, money
 
 LOCKBOX_PER_MILLE = 30
+DASHES = ("\u2010", "\u2011", "\u2013", "\u2212")  # hyphen, non-breaking hyphen, en dash, minus
+_TYPED_EACH = 41
 # Posting ids of one payment lie ten apart; those of other money begin after them.
 _PAYMENT, _AGAIN, _REVERSAL = 0, 1, 2
 _COLUMNS = (
@@ -52,6 +56,7 @@ def build(
 def _payments(draws: Draws, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.DataFrame:
     """The posting of each approved payment, 2 to 90 minutes later; B01, B05 to B09 spoil theirs."""
     plant = pl.col("plant").fill_null("")
+    nameless = (pl.col("paired") == CENT).fill_null(False)
     off = 9 * (1 + pl.col("rank").cast(pl.Int64, strict=False).fill_null(7).abs() % 50)
     frame = book.with_columns(
         draws.between("post_seconds", book.height, 120, 5_400).alias("delay"),
@@ -74,8 +79,8 @@ def _payments(draws: Draws, accounts: pl.DataFrame, book: pl.DataFrame) -> pl.Da
     )
     return frame.select(
         (pl.col("seq") * 10 + _PAYMENT).alias("id"),
-        "payment_guid",
-        "processor_reference",
+        pl.when(~nameless).then("payment_guid").alias("payment_guid"),
+        pl.when(~nameless).then("processor_reference").alias("processor_reference"),
         pl.when(plant == "B08").then("other_account").otherwise("account_number").alias("account_number"),
         pl.when(plant == "B08").then("other_policy").otherwise("policy_number").alias("policy_number"),
         "invoice_number",
@@ -107,7 +112,8 @@ def _again(draws: Draws, own: pl.DataFrame) -> pl.DataFrame:
 
 def _reversals(draws: Draws, book: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
     """One reversal per returned payment, one to eight hours after the reject; none for B16."""
-    back = rejects.filter(pl.col("plant").is_null() | pl.col("plant").is_in(("B19", "B20", "B22"))).join(
+    booked = ("B19", "B20", "B22", SIGNED_OFF, WAS_FINAL)
+    back = rejects.filter(pl.col("plant").is_null() | pl.col("plant").is_in(booked)).join(
         book.filter("returned").select("payment_guid", "seq", "policy_number", "agent_code"),
         left_on="original_payment_guid",
         right_on="payment_guid",
@@ -198,9 +204,12 @@ def posting_id(number: str | pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("SP"), value.cast(pl.String).str.zfill(9))
 
 
-def imt(postings: pl.DataFrame) -> pl.DataFrame:
-    """The postings as IMT exports them."""
+def imt(postings: pl.DataFrame, dashed: bool) -> pl.DataFrame:
+    """The postings as IMT exports them. `dashed`: some invoices are written with a dash that a word processor made."""
     day = local_date("posted_at")
+    typed = (pl.col("payment_guid").is_null() | (pl.col("id") // 10 % _TYPED_EACH == 0)) & pl.lit(dashed)
+    dash = pl.lit(pl.Series(DASHES)).gather((pl.col("id") // 10 % len(DASHES)).cast(pl.UInt32))
+    written = pl.col("invoice_number").str.split("-").list.join(dash)
     return postings.select(
         posting_id("id").alias("posting_id"),
         pl.lit("SPECTRUM").alias("system"),
@@ -208,7 +217,7 @@ def imt(postings: pl.DataFrame) -> pl.DataFrame:
         "processor_reference",
         "account_number",
         "policy_number",
-        "invoice_number",
+        pl.when(typed).then(written).otherwise("invoice_number").alias("invoice_number"),
         money("cents").alias("amount"),
         "kind",
         "reason",

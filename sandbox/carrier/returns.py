@@ -24,6 +24,11 @@ REASONS = {
 }
 PER_MILLE = 25
 UNTIMELY_AFTER, UNTIMELY_CODE = 9, "R01"  # banking days after the settlement; its window is two
+# B21 comes in two kinds, both with a code of sixty days: back after its day was signed off, back when it was final.
+SIGNED_OFF, WAS_FINAL, LATE_CODE = "B21/signed", "B21/final", "R10"
+SIGNED_BEFORE = timedelta(days=3)  # before the close; the day is signed off then
+# Final two banking days after the sixtieth day; back on the next, which is still within the code's window and slack.
+_SIXTY, _FINAL_AFTER, FINAL_FOR = timedelta(days=60), 3, timedelta(days=72)
 ORPHAN_AGE = timedelta(days=6)
 NAMED_AFTER_DAYS, NAMELESS_AFTER_DAYS = 7, 15
 _SCHEMA = pl.Schema(
@@ -73,18 +78,39 @@ def mark(draws: Draws, span: Span, book: pl.DataFrame, wanted: Mapping[str, int]
 
 
 def late(span: Span, book: pl.DataFrame) -> pl.DataFrame:
-    """The book with the returns of B22: long after the two banking days that its code has."""
-    settled_at = 2
-    day = span.calendar.add(
-        book["local_date"].clip(upper_bound=span.close.date()), settled_at + UNTIMELY_AFTER
+    """The book with the returns of B22, long after the two banking days that its code has, and of B21."""
+    known = book.filter(pl.col("plant").is_in(("B22", SIGNED_OFF, WAS_FINAL)))
+    settled = span.calendar.add(known["local_date"], 2)
+    signed = pl.repeat((span.close - SIGNED_BEFORE).date(), known.height, dtype=pl.Date, eager=True)
+    day = pl.select(
+        pl.when(known["plant"] == "B22")
+        .then(span.calendar.add(settled, UNTIMELY_AFTER))
+        .when(known["plant"] == SIGNED_OFF)
+        .then(span.calendar.add(signed, 1))
+        .otherwise(_after_sixty(span, known, settled))
+    ).to_series()
+    at = day.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.offset_by("10h17m")
+    back = known.select(
+        "seq",
+        at.alias("late_at"),
+        pl.when(pl.col("plant") == "B22")
+        .then(pl.lit(UNTIMELY_CODE))
+        .otherwise(pl.lit(LATE_CODE))
+        .alias("late_code"),
     )
-    moment = day.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(hours=10, minutes=17)
-    untimely = (pl.col("plant") == "B22").fill_null(False)
+    book = book.join(back, on="seq", how="left", maintain_order="left")
     return book.with_columns(
-        pl.when(untimely).then(moment).otherwise("reject_date").alias("reject_date"),
-        pl.when(untimely).then(pl.lit(UNTIMELY_CODE)).otherwise("return_code").alias("return_code"),
-        (pl.col("returned") | untimely).alias("returned"),
-    )
+        pl.coalesce("late_at", "reject_date").alias("reject_date"),
+        pl.coalesce("late_code", "return_code").alias("return_code"),
+        (pl.col("returned") | pl.col("late_at").is_not_null()).alias("returned"),
+    ).drop("late_at", "late_code")
+
+
+def _after_sixty(span: Span, rows: pl.DataFrame, settled: pl.Series) -> pl.Series:
+    """The day of a WAS_FINAL; of all others some day, for theirs may lie beyond the calendar."""
+    final = rows["plant"] == WAS_FINAL
+    start = rows.select(pl.when(final).then(settled + _SIXTY).otherwise(settled)).to_series()
+    return span.calendar.add(start, _FINAL_AFTER)
 
 
 def short() -> pl.Expr:
