@@ -17,6 +17,7 @@ _SQL_TYPES: dict[type[pl.DataType], str] = {
     pl.Boolean: "BOOLEAN",
     pl.Int32: "INTEGER",
     pl.Int64: "BIGINT",
+    pl.UInt64: "UBIGINT",
     pl.Date: "DATE",
     pl.Datetime: "TIMESTAMPTZ",
 }

@@ -11,25 +11,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from checks.control import total
-from tasks.errors import SettingsError, StagingBusy, Stop
+from tasks.errors import SettingsError, Stop
 from tasks.invoicecloud.catalogue import feed_names
 from tasks.pull import staging_of
-from tasks.reconcile import Inputs, Outcome, Rules, advance, complete_feeds, load_rules, reconcile
+from tasks.reconcile import Rules, advance, complete_feeds, load_rules, reconcile
+from tasks.reconcile.banking_days import local_day
 from tasks.settings import Settings
-from tasks.staging import recon, work
+from tasks.staging import recon, sums, work
 from tasks.staging.polls import record_load
-from tasks.staging.store import Staging
+from tasks.staging.query import Connection
+from tasks.work.catching_up import catch_up, keep_run
+from tasks.work.kept import kept_of
 from tasks.work.kpis import Facts as Figured
 from tasks.work.kpis import kpis
 
-_AMOUNTS = {
-    "payments": "payment_amount", "settlements": "settled_amount", "ach_rejects": "reject_amount", "postings": "amount",
-}  # fmt: skip
+_SOURCES = (".py", ".toml", ".sql")
 Row = dict[str, Any]
 
 
@@ -85,87 +87,114 @@ def rules_of(settings: Settings, biller: str) -> Rules:
     return load_rules({"zone": settings.biller(biller).time_zone, **since, **own, "feeds": feeds})
 
 
-def run_reconcile(settings: Settings, biller: str, as_of: datetime) -> ReconcileResult:
+def run_reconcile(
+    settings: Settings, biller: str, as_of: datetime, *, whole: bool = False
+) -> ReconcileResult:
     """Compares what staging holds as of `as_of` (aware) and keeps verdicts and the history of breaks.
 
+    Only what changed, fell due or is asked for since the last run is looked at; all of it where `whole` is set, and
+    in the first run of a day, or when rules or program changed. Either way the outcome is the same.
+
     Raises Stop if a later run stands already (history only moves forward), ControlTotalError if the states
-    do not add up to the feed, StagingBusy if another run was faster.
+    do not add up to the feed, StagingBusy if another process holds the file.
     """
     if as_of.tzinfo is None:
         raise SettingsError("reconcile: as_of needs a time zone, for example 2026-10-30T23:00:00Z")
     as_of = as_of.astimezone(UTC)
     rules, staging = rules_of(settings, biller), staging_of(settings, biller)
+    archived = kept_of(settings, biller)
+    catch_up(staging, archived)
     with staging.open() as connection:
+        last = recon.last_run(connection)
+        _refuse_earlier(biller, last, as_of)
+        if (
+            last
+            and last["as_of"] == as_of
+            and last["fingerprint"] == _fingerprint(recon.read(connection), rules)
+        ):
+            return _result(connection, last)
+    kept: list[Row] = []
+    with staging.transaction(lambda: str(kept[0]["run_id"])) as connection:
         held = recon.read(connection)
-    fingerprint = _fingerprint(held.inputs, rules)
-    last = held.last_run
+        _refuse_earlier(biller, held.last_run, as_of)
+        kept.append(_keep(connection, held, rules, as_of, whole))
+        keep_run(connection, archived, kept[0]["run_id"])
+    with staging.open() as connection:
+        return _result(connection, kept[0])
+
+
+def _refuse_earlier(biller: str, last: Mapping[str, Any] | None, as_of: datetime) -> None:
     if last and last["as_of"] > as_of:
         raise Stop(
             f"{biller}: a run as of {last['as_of']:%Y-%m-%dT%H:%M:%SZ} stands; breaks have a history, "
             f"so there is no run as of an earlier moment ({as_of:%Y-%m-%dT%H:%M:%SZ})",
             reason="as_of_before_last_run",
         )
-    if last and last["as_of"] == as_of and last["fingerprint"] == fingerprint:
-        return _result(staging, last)
-    outcome = reconcile(held.inputs, rules, as_of)
-    return _result(staging, _keep(staging, held, outcome, rules, as_of, fingerprint))
 
 
-def _keep(
-    staging: Staging, held: recon.Held, outcome: Outcome, rules: Rules, as_of: datetime, fingerprint: str
-) -> Row:
-    last_id = held.last_run["run_id"] if held.last_run else ""
+def _keep(connection: Connection, held: recon.Held, rules: Rules, as_of: datetime, whole: bool) -> Row:
+    last, basis, fingerprint = held.last_run, _basis(rules), _fingerprint(held, rules)
+    whole = whole or not recon.may_follow(connection, last, basis) or _first_of_day(connection, rules, as_of)
+    inputs, apart, looked_at = recon.set_apart(connection, held, rules, as_of, whole=whole)
+    outcome = reconcile(inputs, rules, as_of, apart=apart)
+    last_id = last["run_id"] if last else ""
     run_id = f"{as_of:%Y%m%dT%H%M%SZ}-{_digest(as_of.isoformat(), fingerprint, last_id)[:12]}"
-    complete = complete_feeds(held.inputs.polls, rules, as_of)
+    complete = complete_feeds(inputs.polls, rules, as_of)
     breaks, events = advance(held.breaks, outcome.breaks, as_of, run_id, complete_feeds=complete, rules=rules)
     still_open = breaks.filter(pl.col("state") == "open")
     run = {
-        "run_id": run_id, "as_of": as_of, "fingerprint": fingerprint, "time_zone": rules.zone,
-        **_compared(held.inputs),
+        "run_id": run_id, "as_of": as_of, "fingerprint": fingerprint, "basis": basis, "time_zone": rules.zone,
+        "is_whole": whole, "looked_at": looked_at, **sums.compared(connection),
         **{kind: events.filter(pl.col("kind") == kind).height for kind in ("opened", "reopened", "changed", "closed")},
         "breaks_open": still_open.height, "breaks_amount": total(still_open, "amount").amount,
     }  # fmt: skip
-    with staging.transaction(run_id) as connection:
-        now = recon.last_run(connection)
-        if (now["run_id"] if now else "") != last_id:
-            raise StagingBusy("another reconcile run was kept meanwhile; run again")
-        recon.write(connection, run, held.inputs, outcome, breaks, events)
-        work.reopen_by_program(connection, run_id, as_of)
-        figures = Figured(
-            items=outcome.items, breaks=breaks, polls=held.inputs.polls, postings=held.inputs.postings,
-            totals=outcome.totals, standing=work.standing(connection), decisions=work.decisions(connection),
-            deposits=outcome.deposits,
-        )  # fmt: skip
-        work.add_kpis(connection, kpis(figures, run_id, as_of, rules.zone))
-        record_load(connection, run_id, "reconcile", as_of)
+    recon.write(connection, run, outcome, breaks, events)
+    work.reopen_by_program(connection, run_id, as_of)
+    figures = Figured(
+        items=sums.matching(connection), breaks=breaks, polls=inputs.polls,
+        totals=outcome.totals, standing=work.standing(connection), decisions=work.decisions(connection),
+        deposits=outcome.deposits,
+    )  # fmt: skip
+    work.add_kpis(connection, kpis(figures, run_id, as_of, rules.zone))
+    record_load(connection, run_id, "reconcile", as_of)
     return run
 
 
-def _compared(inputs: Inputs) -> Row:
-    sums = {table: total(getattr(inputs, table), column) for table, column in _AMOUNTS.items()}
-    rows = {f"{table}_rows": found.rows for table, found in sums.items()}
-    return rows | {f"{table}_amount": found.amount for table, found in sums.items()}
+def _first_of_day(connection: Connection, rules: Rules, as_of: datetime) -> bool:
+    """Has no run of this day (the biller's) looked at everything yet?"""
+    last = recon.last_whole(connection)
+    return last is None or local_day(last, rules.zone) < local_day(as_of, rules.zone)
 
 
-def _fingerprint(inputs: Inputs, rules: Rules) -> str:
-    """Says whether rows or rules differ; the order of the rows does not count, nor what earlier runs made of them."""
+def _fingerprint(held: recon.Held, rules: Rules) -> str:
+    """Says whether rows or rules differ; the order of the rows does not count, nor what earlier runs made of them.
+    The money tables are known by their loads."""
+    frames = {
+        part.name: getattr(held.inputs, part.name) for part in fields(held.inputs) if part.name != "matched"
+    }
     parts = [rules.model_dump_json()]
-    for part in (part for part in fields(inputs) if part.name != "matched"):
-        rows: pl.DataFrame = getattr(inputs, part.name)
-        parts.append(f"{part.name} {rows.height} {rows.hash_rows(seed=0).sum() if rows.height else 0}")
+    for name, rows in (frames | {"loads": held.loads}).items():
+        parts.append(f"{name} {rows.height} {rows.hash_rows(seed=0).sum() if rows.height else 0}")
     return _digest(*parts)
+
+
+def _basis(rules: Rules) -> str:
+    """What verdicts are made by: the rules, and the program's own words on them."""
+    folders = (Path(__file__).with_name(name) for name in ("reconcile", "staging"))
+    sources = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in _SOURCES)
+    texts = [path.read_text("utf-8") for path in sources]
+    return _digest(rules.model_dump_json(), *texts)
 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-def _result(staging: Staging, run: Mapping[str, Any]) -> ReconcileResult:
+def _result(connection: Connection, run: Mapping[str, Any]) -> ReconcileResult:
     """Told from the tables, so that a repeated run says the same as the first."""
-    with staging.open() as connection:
-        totals = recon.states(connection)
-        classes, high = recon.open_classes(connection), recon.new_high(connection, run["run_id"])
-        figures = work.kpis_of(connection, run["run_id"])
+    totals = recon.states(connection)
+    classes, high = recon.open_classes(connection), recon.new_high(connection, run["run_id"])
+    figures = work.kpis_of(connection, run["run_id"])
 
     def of(kind: str) -> list[Row]:
         return totals.filter(pl.col("kind") == kind).drop("kind").to_dicts()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -44,15 +45,26 @@ class Shifted:
     returns: pl.Series
 
 
-def find(work: pl.DataFrame, books: Books, returned: Returned, rules: Rules) -> Shifted:
-    """`work` is weighed (n_posted, n_returns)."""
+def find(
+    work: pl.DataFrame, books: Books, returned: Returned, apart: pl.DataFrame, rules: Rules, as_of: datetime
+) -> Shifted:
+    """`work` is weighed (n_posted, n_returns); `apart` (apart.CLOCK): payments that stand straight.
+
+    Dates are compared for payments of the last days alone (within_hours): years in which the clock was right must
+    not outvote the days since it is off.
+    """
     zone, least = rules.zone, rules.codes["B39"].at_least
     payments, postings = _unposted(work), _nameless(books, zone)
     open_, orphans = _unreturned(work, returned), _orphans(returned)
     none = pl.Series([], dtype=pl.UInt32)
     feeds, items, rows, returns = [], none, none, none
     pairs = _best(payments, postings, zone)
-    dates = _disagreeing(books.claims, work, zone)
+    since = pl.lit(as_of - timedelta(hours=rules.codes["B39"].within_hours), TIME)
+    recent = pl.col("payment_date") > since
+    straight = apart.filter(recent).select(
+        "rows", effective_date="posted_on", local_date="payment_day", at="payment_date"
+    )
+    dates = _disagreeing(books.claims, work.filter(recent), straight, zone)
     if found := _told("payments", pairs, dates, least):
         feeds.append(found[0])
         items, rows = found[1]["item"], found[1]["row"]
@@ -112,24 +124,29 @@ def _best(left: pl.DataFrame, right: pl.DataFrame, zone: str) -> dict[str, pl.Da
     return found
 
 
-def _disagreeing(claims: pl.DataFrame, work: pl.DataFrame, zone: str) -> dict[str, pl.DataFrame]:
+def _disagreeing(
+    claims: pl.DataFrame, work: pl.DataFrame, straight: pl.DataFrame, zone: str
+) -> dict[str, pl.DataFrame]:
     """Words → one row (gain, at): matched payments whose date is that of the posting after the shift alone, less
-    those that agree now and would not any more."""
+    those that agree now and would not any more. `straight` has `rows` of a kind."""
     posted = claims.filter(
         (pl.col("kind") == "PAYMENT") & (pl.col("rule") == "key1") & (pl.col("origin") == "IC")
     )
     dated = posted.select("item", "effective_date").drop_nulls().unique("item", keep="any")
     both = dated.join(work.select("item", "local_date", at="payment_date"), on="item")
-    off = both.filter(pl.col("effective_date") != pl.col("local_date"))
+    both = both.select("effective_date", "local_date", "at", rows=pl.lit(1, pl.Int64))
+    both = pl.concat([both, straight.select(both.columns)])
+    agrees = pl.col("effective_date") == pl.col("local_date")
+    off, every = both.filter(~agrees), int(both["rows"].sum())
     found = {}
     for words, moved in _moves(pl.col("at"), zone).items() if off.height else ():
         agree = local_date(moved, zone) == pl.col("effective_date")
         now_right = off.filter(agree)
         if now_right.height:
-            lost = both.filter((pl.col("effective_date") == pl.col("local_date")) & ~agree).height
-            if off.height - now_right.height + lost > both.height * (1 - AGREE):
+            gained, lost = int(now_right["rows"].sum()), int(both.filter(agrees & ~agree)["rows"].sum())
+            if int(off["rows"].sum()) - gained + lost > every * (1 - AGREE):
                 continue
-            found[words] = now_right.select(gain=pl.len().cast(pl.Int64) - lost, at=pl.col("at").min())
+            found[words] = now_right.select(gain=pl.lit(gained - lost, pl.Int64), at=pl.col("at").min())
     return found
 
 

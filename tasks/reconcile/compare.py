@@ -25,9 +25,11 @@ from tasks.reconcile import (
     settlement_breaks,
     settlements,
     splits,
+    suggestions,
     taken_back,
 )
 from tasks.reconcile.allocation import misplaced
+from tasks.reconcile.apart import NOTHING, Apart, added
 from tasks.reconcile.balance_breaks import balance_drift
 from tasks.reconcile.banking_days import BankingCalendar, local_date
 from tasks.reconcile.deposits import deposits as deposit_control
@@ -50,9 +52,17 @@ class StateTotalsError(ControlTotalError, ValueError):
 
 
 def reconcile(
-    inputs: Inputs, rules: Rules, as_of: datetime, calendar: BankingCalendar | None = None
+    inputs: Inputs,
+    rules: Rules,
+    as_of: datetime,
+    calendar: BankingCalendar | None = None,
+    apart: Apart = NOTHING,
 ) -> Outcome:
-    """Compares the frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order."""
+    """Compares the frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order.
+
+    `apart`: sums of payments that the frames leave out because they stand straight; with them the outcome's breaks and
+    totals are those of all payments, its items those of the frames.
+    """
     calendar, data, zone = calendar or BankingCalendar(), inputs.trimmed(), rules.zone
     coverage = Coverage(data.polls)
     rows = prepared(data.payments, rules)
@@ -62,7 +72,7 @@ def reconcile(
     books = postings.match(payments, data.postings, zone, dead.heirs, lines)
     deposits = settlements.match(payments, data.settlements, data.postings, rules, as_of, lines)
     returned = returns.match(payments, data.ach_rejects, zone, lines)
-    pushed = push_breaks.match(payments, lines, data.pushes, rules)
+    pushed = push_breaks.match(payments, lines, data.pushes, rules, data.restated)
     ambiguous = pl.concat([books.ambiguous, deposits.ambiguous, returned.ambiguous]).unique().to_frame("item")
     duplicates, returned_twice = returns.duplicates(returned, rules, ambiguous)
     work = payments
@@ -81,23 +91,27 @@ def reconcile(
     work = _flagged(work, doubles, "doubled")
     overdrawn = draw_breaks.overdrawn(work, lines, data)
     work = _flagged(work, overdrawn, "overdrawn")
-    shifted = clock_shift.find(work, books, returned, rules)
+    shifted = clock_shift.find(work, books, returned, apart.clock, rules, as_of)
     work = work.with_columns(clock_shift=pl.col("item").is_in(shifted.items.implode()))
     books, returned = clock_shift.held_back(books, returned, shifted)
-    money = money_side.find(data, taken, returned, books, work, coverage, rules, calendar, as_of)
-    work = judge(_with(work, money.codes), coverage, rules, calendar, as_of)
+    money = money_side.find(data, taken, returned, books, work, coverage, rules, calendar, as_of, apart.days)
+    may_be = suggestions.find(work, books, data.postings, rules, as_of)
+    work = judge(_with(_with(work, money.codes), may_be), coverage, rules, calendar, as_of)
 
     bills = pl.concat(invoice_side(data, rules, as_of))
     booked = books.claims.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED")).select(
         "item"
     )
     unknown = push_breaks.never_reported(pushed, data.postings, coverage, rules, as_of)
-    paid_out = deposit_control(data, deposits.excluded.select("row"), coverage, rules, calendar, as_of)
+    folded = settlements.folded(deposits, data.settlements, apart.named)
+    paid_out = deposit_control(data, folded, coverage, rules, calendar, as_of)
     guarded = {
-        "B02": _both(posted_not_reported(books, coverage, rules, as_of), unknown),
+        "B02": _both(
+            posted_not_reported(suggestions.held_back(books, work), coverage, rules, as_of), unknown
+        ),
         "B11": settlement_breaks.unidentified(deposits, coverage, rules, calendar),
-        "B12": settlement_breaks.out_of_balance(data.settlements, coverage, rules),
-        "B13": deposit_breaks.batch_gaps(work, rules, calendar, as_of),
+        "B12": settlement_breaks.out_of_balance(folded, coverage, rules),
+        "B13": deposit_breaks.batch_gaps(work, apart, coverage, rules, calendar, as_of),
         "B14": deposit_breaks.variances(paid_out, rules, calendar),
         "B15": deposit_breaks.missing(paid_out, rules, calendar),
         "B18": returns.orphans(returned, data.postings, coverage, rules),
@@ -121,13 +135,26 @@ def reconcile(
         bills,
     ]
     breaks = pl.concat([*found, *(raised for raised, _ in guarded.values())]).sort("code", "subject")
-    items = work.with_columns(posted_amount="posted", reversed_amount=-pl.col("reversed"))
-    items = items.select("item", *(pl.col(column).cast(kind) for column, kind in ITEMS.items()))
-    items = splits.expand(items, lines, _parts(lines, books, deposits)).drop("item")
+    items = _items(work, lines, books, deposits)
     held = {code: rows for code, (_, rows) in guarded.items()} | money.held
-    arrived = push_breaks.arrivals(work, rules, as_of)
-    totals = _totals(items, data.payments, deposits, returned, held, arrived)
-    return Outcome(items, breaks, totals, deposits=paid_out)
+    arrived = push_breaks.arrivals(work, rules, as_of, apart.pushed)
+    totals = _totals(items, data.payments, deposits, returned, held, arrived, apart.states)
+    totals = pl.concat([totals, money.figures])
+    return Outcome(items, breaks, totals, deposits=paid_out, suggestions=suggestions.suggested(work))
+
+
+def _items(
+    work: pl.DataFrame, lines: pl.DataFrame, books: postings.Books, deposits: settlements.Deposits
+) -> pl.DataFrame:
+    """The verdicts in the feed's rows and order (ITEMS)."""
+    items = work.with_columns(
+        posted_amount="posted",
+        reversed_amount=-pl.col("reversed"),
+        payment_day="local_date",
+        straight=pl.lit(False),
+    )
+    items = items.select("item", *(pl.col(column).cast(kind) for column, kind in ITEMS.items()))
+    return splits.expand(items, lines, _parts(lines, books, deposits)).drop("item")
 
 
 def _with(work: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
@@ -190,18 +217,19 @@ def _totals(
     returned: returns.Returned,
     held: dict[str, pl.DataFrame],
     arrived: pl.DataFrame,
+    apart: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Rows `state` (all six), `feed`, `proof` (their difference, always zero), `excluded`, `held`, `pushed`."""
+    """Rows `state` (all seven), `feed`, `proof` (their difference, always zero), `excluded`, `held`, `pushed`."""
     states = pl.DataFrame({"name": STATES}, schema={"name": pl.String})
     counted = items.group_by(name="state").agg(rows=pl.len(), amount=pl.col("payment_amount").sum())
     by_state = states.join(counted, on="name", how="left", maintain_order="left")
     excluded = deposits.excluded.group_by(name="exclusion").agg(
         rows=pl.len(), amount=pl.col("settled_amount").sum()
     )
-    by_state = _shaped(
-        by_state.with_columns(pl.col("rows").fill_null(0), pl.col("amount").fill_null(ZERO)), "state"
-    )
+    by_state = by_state.with_columns(pl.col("rows").fill_null(0), pl.col("amount").fill_null(ZERO))
+    by_state = _shaped(added(by_state, apart), "state")
     feed = _sum("feed", "payments", payments, "payment_amount")
+    feed = feed.with_columns(pl.col("rows") + apart["rows"].sum(), pl.col("amount") + apart["amount"].sum())
     return pl.concat(
         [
             by_state,

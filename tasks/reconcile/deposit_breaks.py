@@ -6,9 +6,11 @@ from datetime import datetime
 
 import polars as pl
 
+from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date
 from tasks.reconcile.breaks import build
 from tasks.reconcile.dues import known_to
+from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME, ZERO
 from tasks.reconcile.rules import Rules, tender_days
 
@@ -33,11 +35,18 @@ _DEPOSIT = [
 
 
 def batch_gaps(
-    work: pl.DataFrame, rules: Rules, calendar: BankingCalendar, as_of: datetime
+    work: pl.DataFrame,
+    apart: Apart,
+    coverage: Coverage,
+    rules: Rules,
+    calendar: BankingCalendar,
+    as_of: datetime,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B13 and the days held back: of a banking day's accepted payments not one is settled, though most are past
     their tender's grace by the day to which settlements are complete. Payments of a weekend or holiday belong to
-    the banking day after it. One or two payments show no missing batch (B10 tells of them)."""
+    the banking day after it. One or two payments show no missing batch (B10 tells of them). `apart`: the
+    payments that stand straight."""
+    work = _with_apart(work, apart, coverage)
     grace = tender_days(rules.tender_grace("B13"))
     ours = pl.col("accepted") & ~pl.col("is_refund") & ~pl.col("ambiguous")
     touched = (pl.col("n_settled") > 0) | (pl.col("n_returns") > 0) | (pl.col("went_back") != ZERO)
@@ -73,6 +82,35 @@ def batch_gaps(
         "B13", rules, rows.filter("late"), facts=("count",), evidence={"day": ["day", "count", "amount"]}
     )
     return found, rows.filter(pl.col("overdue") & ~pl.col("late"))
+
+
+_ASKED = ["accepted", "is_refund", "ambiguous", "n_settled", "n_returns", "went_back"]
+_ASKED += ["local_date", "tender", "payment_amount", "settlements_to"]
+
+
+def _with_apart(work: pl.DataFrame, apart: Apart, coverage: Coverage) -> pl.DataFrame:
+    """What counts of `work`, with the straight payments: those that wait one by one, of the others one per day."""
+    work = work.select(_ASKED)
+    settled = apart.days.filter("settled").select("payment_day", "tender").unique("payment_day")
+    nothing = {"payment_amount": ZERO, "settlements_to": pl.lit(None, TIME)}
+    waiting = apart.waiting.with_columns(
+        settlements_to=coverage.complete_to("settlements", apart.waiting["payment_date"])
+    )
+    parts = [(settled.with_columns(**nothing), 1), (waiting, 0)]
+    others = [
+        rows.with_columns(
+            accepted=pl.lit(True),
+            is_refund=pl.lit(False),
+            ambiguous=pl.lit(False),
+            n_settled=pl.lit(n),
+            n_returns=pl.lit(0),
+            went_back=ZERO,
+            local_date="payment_day",
+        ).select(pl.col(name).cast(work.schema[name]) for name in _ASKED)
+        for rows, n in parts
+        if rows.height
+    ]
+    return pl.concat([work, *others])
 
 
 def variances(

@@ -24,7 +24,7 @@ _TAKEN_OFF = {"REJECT": "returned", "CHARGEBACK": "charged_back", "REFUND": "ref
 
 def deposits(
     data: Inputs,
-    excluded: pl.DataFrame,
+    folded: pl.DataFrame,
     coverage: Coverage,
     rules: Rules,
     calendar: BankingCalendar,
@@ -32,7 +32,7 @@ def deposits(
 ) -> pl.DataFrame:
     """The proof table: one row per deposit, and one per settled date whose deposit has not come. Money in USD.
 
-    `excluded`: settlement rows (`row`) of declared exclusions. No bank line at all: no rows. States: MATCHED,
+    `folded`: rows of settled batches (apart.FOLDED). No bank line at all: no rows. States: MATCHED,
     VARIANCE, UNEXPLAINED (covers no settled date), WAITING (in its grace), HELD (a feed is not complete),
     OUTSTANDING (not due), MISSING, and NOTHING (a date on which there is nothing to pay out).
     """
@@ -41,21 +41,19 @@ def deposits(
     mine = pl.col("bank_account_last4").is_in(list(rules.deposits.account_last4))
     account = data.bank_lines.filter(mine) if rules.deposits.account_last4 else data.bank_lines
     lines = account.filter(pl.col("text").str.contains(rules.deposits.text_pattern).fill_null(False))
-    days = expected_by_date(data, excluded, rules, calendar)
+    days = expected_by_date(data, folded, rules, calendar)
     if account.is_empty() or (days.is_empty() and lines.is_empty()):
         return empty(DEPOSITS)
     found = _covered(lines, days, rules, calendar)
     rows = pl.concat([_paid(found, lines, days), _open(found, account, days)], how="diagonal_relaxed")
-    return _stated(rows, account, lines, coverage, rules, calendar, as_of, _in_batches(data, rules))
+    return _stated(rows, account, lines, coverage, rules, calendar, as_of, _in_batches(folded, rules))
 
 
 def expected_by_date(
-    data: Inputs, excluded: pl.DataFrame, rules: Rules, calendar: BankingCalendar
+    data: Inputs, folded: pl.DataFrame, rules: Rules, calendar: BankingCalendar
 ) -> pl.DataFrame:
     """Per date (sorted): the named parts in USD, each positive as named, and `expected`, what the bank should see."""
-    settled = data.settlements.with_row_index("row")
-    if not rules.deposits.exclusions_in_deposit:
-        settled = settled.join(excluded, on="row", how="anti")
+    settled = folded if rules.deposits.exclusions_in_deposit else folded.filter(~pl.col("excluded"))
     kind = pl.col("transaction_type")
     fee = pl.col("fee_amount").fill_null(ZERO)
     signed = {"none": ZERO, "added": fee, "deducted": -fee}[rules.deposits.fees]
@@ -71,7 +69,7 @@ def expected_by_date(
     beside = [
         rows.group_by("day").agg(_sum(pl.col("amount")).alias(part))
         for part, rows in _beside(data, rules).items()
-        if not _in_batches(data, rules)[part]
+        if not _in_batches(folded, rules)[part]
     ]
     held = pl.col("day").is_in(ours["day"].implode())
     rolled = [
@@ -92,10 +90,10 @@ def _sum(value: pl.Expr) -> pl.Expr:
     return value.fill_null(ZERO).sum().cast(MONEY)
 
 
-def _in_batches(data: Inputs, rules: Rules) -> dict[str, bool]:
+def _in_batches(folded: pl.DataFrame, rules: Rules) -> dict[str, bool]:
     """Are returns, chargebacks, refunds rows of the settled batches? Then they are taken off there, not twice."""
     said = rules.deposits
-    seen = set(data.settlements["transaction_type"].unique().to_list())
+    seen = set(folded["transaction_type"].unique().to_list())
     chosen = {
         "REJECT": said.returns_in_batches,
         "CHARGEBACK": said.chargebacks_in_batches,

@@ -137,6 +137,13 @@ def _words(data: Inputs) -> pl.DataFrame:
     return pl.concat(parts).drop_nulls(["key", "since"])
 
 
+def opted_out(data: Inputs) -> pl.Series:
+    """Accounts (reference_key) of which either side ever said that they are not enrolled in AutoPay."""
+    if not is_on(data):
+        return pl.Series("key", [], pl.String)
+    return _words(data).filter(~pl.col("on"))["key"].unique()
+
+
 def _twice(live: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """The later of several payments of one invoice, AutoPay's among them, as far as it is more than was owed.
 

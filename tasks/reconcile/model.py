@@ -148,11 +148,12 @@ ITEMS: Schema = {
     "payment_guid": pl.String, "payment_line_no": pl.Int32,
     "account_number": pl.String, "invoice_number": pl.String,
     "payment_amount": MONEY, "convenience_fee": MONEY, "approved": pl.Boolean, "tender": pl.String,
-    "payment_source": pl.String, "agent_code": pl.String, "payment_date": TIME, "pushed_at": TIME, "posted_amount": MONEY,
+    "payment_source": pl.String, "agent_code": pl.String, "payment_date": TIME, "payment_day": pl.Date, "pushed_at": TIME,
+    "posted_amount": MONEY, "posted_on": pl.Date,
     "reversed_amount": MONEY, "settled_amount": MONEY, "settled_date": pl.Date,
     "settled_batch_id": pl.String, "returned_amount": MONEY,
     "reject_date": TIME, "match_rule": pl.String, "state": pl.String, "state_reason": pl.String,
-    "due_by": TIME, "break_codes": pl.String,
+    "due_by": TIME, "break_codes": pl.String, "straight": pl.Boolean,
 }  # fmt: skip
 BREAKS: Schema = {
     "break_id": pl.String, "code": pl.String, "name": pl.String, "severity": pl.String, "subject": pl.String,
@@ -168,7 +169,17 @@ EVENTS: Schema = {
     "break_id": pl.String, "at": TIME, "run_id": pl.String, "kind": pl.String, "from_amount": MONEY,
     "to_amount": MONEY, "note": pl.String,
 }  # fmt: skip
-STATES = ("IN_FLIGHT", "MATCHED_PROVISIONAL", "MATCHED_FINAL", "EXPLAINED", "AMBIGUOUS", "BROKEN")
+# Payments in state SUGGESTED with the posting that may be theirs; nothing is matched by it. rule: the weak key, rank 1 the
+# strongest; amount: what IMT should have booked; take_up_by: from then on both are breaks.
+SUGGESTIONS: Schema = {
+    "payment_guid": pl.String, "payment_date": TIME, "account_number": pl.String, "invoice_number": pl.String,
+    "posting_id": pl.String, "posting_kind": pl.String, "posted_at": TIME, "posted_account": pl.String,
+    "posted_invoice": pl.String, "rule": pl.String, "rank": pl.Int32, "amount": MONEY, "take_up_by": TIME,
+    "reason": pl.String,
+}  # fmt: skip
+STATES = (
+    "IN_FLIGHT", "MATCHED_PROVISIONAL", "MATCHED_FINAL", "EXPLAINED", "SUGGESTED", "AMBIGUOUS", "BROKEN",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -223,6 +234,7 @@ class Outcome:
     breaks: pl.DataFrame
     totals: pl.DataFrame
     deposits: pl.DataFrame = field(default_factory=pl.DataFrame)
+    suggestions: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 SCHEMAS: Mapping[str, Schema] = {

@@ -11,7 +11,7 @@ import polars as pl
 from tasks.reconcile import chargeback_breaks, refund_breaks, return_breaks, return_rates, suspense
 from tasks.reconcile.banking_days import BankingCalendar
 from tasks.reconcile.feeds import Coverage
-from tasks.reconcile.model import Inputs
+from tasks.reconcile.model import TOTALS, ZERO, Inputs
 from tasks.reconcile.postings import Books
 from tasks.reconcile.returns import Returned
 from tasks.reconcile.rules import Rules
@@ -21,12 +21,14 @@ from tasks.reconcile.taken_back import TakenBack
 @dataclass(frozen=True)
 class MoneySide:
     """breaks · held: rows held back per class (column amount) · codes: per item `further_codes` (text, sorted)
-    and `unsupported` · reversals: those of B17, told once the verdicts stand."""
+    and `unsupported` · reversals: those of B17, told once the verdicts stand · figures:
+    kind, name, rows, amount of return rates and suspense (recon.totals)."""
 
     breaks: pl.DataFrame
     held: dict[str, pl.DataFrame]
     codes: pl.DataFrame
     reversals: pl.DataFrame
+    figures: pl.DataFrame
 
 
 def find(
@@ -39,8 +41,9 @@ def find(
     rules: Rules,
     calendar: BankingCalendar,
     as_of: datetime,
+    days: pl.DataFrame,
 ) -> MoneySide:
-    """`work`: payments as weighed, before their verdicts."""
+    """`work`: payments as weighed, before their verdicts; `days` (apart.DAYS): those judged apart."""
     rows = return_breaks.claimed(returned, work, rules, calendar)
     disputes = chargeback_breaks.unposted(taken, coverage, rules, calendar, as_of)
     refunds = refund_breaks.one_sided(taken, work, data.settlements, coverage, rules, calendar, as_of)
@@ -53,12 +56,30 @@ def find(
         "B24": (refunds[0], refunds[2]),
     }
     reversals = return_breaks.unsupported(taken, returned, work, coverage, rules, calendar, as_of)
-    breaks = [found for found, _ in per_item.values()] + [
-        aged[0],
-        return_rates.alerts(rows, work, rules, as_of),
-    ]
+    rates = return_rates.counted(rows, work, days, rules, as_of)
+    breaks = [found for found, _ in per_item.values()]
+    breaks += [aged[0], return_rates.alerts(rates, rules, as_of)]
     held = {"B23": disputes[1], "B24": refunds[1], "B41": aged[1]}
-    return MoneySide(pl.concat(breaks), held, _codes(per_item, reversals), reversals)
+    figures = _figures(rates, aged[2])
+    return MoneySide(pl.concat(breaks), held, _codes(per_item, reversals), reversals, figures)
+
+
+def _figures(rates: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
+    """Debits and those that came back, per limit; money in suspense, and the banking days of the oldest."""
+    nothing = {"kind": pl.lit("returns"), "amount": ZERO}
+    parts = [
+        rates.select(name=pl.lit("debits"), rows="debits", **nothing).head(1),
+        rates.select(name="limit", rows="count", **nothing),
+        waiting.select(
+            name=pl.lit("unplaced"), rows=pl.len(), kind=pl.lit("suspense"), amount=pl.col("amount").sum()
+        ).head(1),
+        waiting.select(name=pl.lit("oldest"), rows=pl.col("age").max(), kind=pl.lit("suspense"), amount=ZERO)
+        .head(1)
+        .drop_nulls("rows"),
+    ]
+    return pl.concat(
+        [part.select(pl.col(name).cast(kind) for name, kind in TOTALS.items()) for part in parts]
+    )
 
 
 def _codes(per_item: dict[str, return_breaks.Found], reversals: pl.DataFrame) -> pl.DataFrame:

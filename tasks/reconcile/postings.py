@@ -190,6 +190,7 @@ def _summary(
             *sums,
             refused=pl.col("status") == "REFUSED",
             credit_at=pl.when(credit).then("posted_at"),
+            credit_on=pl.when(credit).then("effective_date"),
             reversal_at=pl.when(reversal).then("posted_at"),
         )
         .group_by("item")
@@ -199,6 +200,7 @@ def _summary(
             n_refused=pl.col("refused").sum().cast(pl.Int32),
             last_credit_at=pl.col("credit_at").max(),
             last_reversal_at=pl.col("reversal_at").max(),
+            posted_on=pl.col("credit_on").max(),
             match_rule=pl.col("rule").min(),
         )
     )

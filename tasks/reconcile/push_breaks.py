@@ -11,6 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
+from tasks.reconcile.apart import added
 from tasks.reconcile.breaks import build
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import id_key, reference_key
@@ -31,9 +32,14 @@ class Pushed:
     rows: pl.DataFrame
 
 
-def match(payments: pl.DataFrame, lines: pl.DataFrame, pushes: pl.DataFrame, rules: Rules) -> Pushed:
+def match(
+    payments: pl.DataFrame, lines: pl.DataFrame, pushes: pl.DataFrame, rules: Rules, restated: pl.DataFrame
+) -> Pushed:
     """By guid. Where no push of a payment says the same as the report, the last one tells what differs, in the
-    order status (B09), reference (B08), agent (B08), amount (B05). Declined ones can differ in status alone."""
+    order status (B09), reference (B08), agent (B08), amount (B05). Declined ones can differ in status alone.
+
+    `restated` (model.RESTATED): a push with the amount that the report told then was right; what changed is B44's.
+    """
     keyed = pushes.with_columns(guid_key=id_key("payment_guid"))
     if pushes.is_empty():
         nothing = payments.select("item").clear()
@@ -48,6 +54,10 @@ def match(payments: pl.DataFrame, lines: pl.DataFrame, pushes: pl.DataFrame, rul
     pieces = pl.concat([pieces, lines.select(named).join(whole, on="item").select(pieces.columns)])
     pairs = known.join(pieces, on="item", suffix="_ic")
     different = pairs.join(pairs.filter(_as_it_stands()).select("item").unique(), on="item", how="anti")
+    before = restated.filter(pl.col("feed") == "payments").select(
+        guid_key=id_key("payment_guid"), payment_amount="amount_before", as_told_then=pl.lit(True)
+    )
+    different = different.join(before.unique(), on=["guid_key", "payment_amount"], how="left")
     return Pushed(_with_words(first, _differences(different, rules)), rows)
 
 
@@ -70,7 +80,8 @@ def _differences(pairs: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         same_reference=alike("account_number") & alike("invoice_number"),
         same_agent=(id_key("agent_code") == id_key("agent_code_ic")).fill_null(True),
         same_amount=(pl.col("payment_amount") == pl.col("total"))
-        | (pl.col("payment_amount") == pl.col("payment_amount_ic")),
+        | (pl.col("payment_amount") == pl.col("payment_amount_ic"))
+        | pl.col("as_told_then").fill_null(False),
     )
     both = (pl.col("same_reference") & pl.col("same_amount")).any()
     per_push = judged.group_by("item", "push_id").agg(
@@ -176,9 +187,9 @@ def never_reported(
     return found, rows.filter(~proven)
 
 
-def arrivals(work: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
+def arrivals(work: pl.DataFrame, rules: Rules, as_of: datetime, apart: pl.DataFrame) -> pl.DataFrame:
     """name, rows, amount of payments that should have been pushed by now: reported, pushed, lost. No row where
-    no push is expected (pump_since is not set)."""
+    no push is expected (pump_since is not set). `apart`: the same of the payments judged apart."""
     if rules.pump_since is None:
         return pl.DataFrame(schema={"name": pl.String, "rows": pl.Int64, "amount": MONEY})
     wait = pl.duration(seconds=rules.push_wait_hours * 3600)
@@ -187,10 +198,11 @@ def arrivals(work: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
     expected = work.filter(due)
     came = pl.col("pushed_at").is_not_null()
     parts = {"reported": expected, "pushed": expected.filter(came), "lost": expected.filter(~came)}
-    return pl.concat(
+    counted = pl.concat(
         rows.select(name=pl.lit(name), rows=pl.len().cast(pl.Int64), amount=pl.col("payment_amount").sum().cast(MONEY))
         for name, rows in parts.items()
     )  # fmt: skip
+    return added(counted, apart)
 
 
 def never_delivered(rules: Rules) -> pl.Expr:

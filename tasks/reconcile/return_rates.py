@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from checks import ach_codes
 from tasks.reconcile.banking_days import day_start, local_day
 from tasks.reconcile.breaks import build
-from tasks.reconcile.model import BREAKS, TIME, ZERO, empty
+from tasks.reconcile.model import TIME, ZERO
 from tasks.reconcile.rules import Rules
 
 
-def alerts(returned: pl.DataFrame, work: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
-    """B43 of `returned` (return_breaks.claimed), one per group (subject) whose share of the debits of the last days is at the alert share of its limit.
+def counted(
+    returned: pl.DataFrame, work: pl.DataFrame, days: pl.DataFrame, rules: Rules, as_of: datetime
+) -> pl.DataFrame:
+    """Per limit of Nacha: limit, percent, count (debits that came back), debits; no row where no debit was originated.
 
-    Denominator: accepted debits (tenders of the rule) by their payment date; numerator: those of them that came
-    back with a code of the group, each presentment once, and interbank news none. Too few returns tell nothing.
+    Debits: accepted payments of the rule's tenders and last days by their payment date. `returned`
+    (return_breaks.claimed): those that came back with a code of the group, each once, and interbank news none.
+    `days` (apart.DAYS): further accepted payments, none of which came back.
     """
-    rule = rules.return_rates
-    today = local_day(as_of, rules.zone)
-    first = today - timedelta(days=rule.days)
+    rule, (first, today) = rules.return_rates, _span(rules, as_of)
     inside = (pl.col("local_date") > first) & (pl.col("local_date") <= today)
     debits = work.filter(
         inside & pl.col("accepted") & ~pl.col("is_refund") & pl.col("tender").is_in(list(rule.tenders))
     )
-    if debits.is_empty():
-        return empty(BREAKS)
+    at, tender = pl.col("payment_day"), pl.col("tender").is_in(list(rule.tenders))
+    others = days.filter((at > first) & (at <= today) & tender)["rows"].sum()
+    originated = debits.height + int(others)
     back = returned.join(debits.select("item"), on="item", how="semi")
     code = pl.col("return_code").str.strip_chars().str.to_uppercase()
     limits = ach_codes.limits().with_columns(every=pl.col("codes").list.len() == 0)
     hits = back.select("item", code=code).join(limits, how="cross")
     hits = hits.filter(pl.col("every") | pl.col("codes").list.contains(pl.col("code")))
-    counted = hits.group_by("limit").agg(count=pl.col("item").n_unique(), percent=pl.col("percent").first())
+    hits = hits.group_by("limit").agg(count=pl.col("item").n_unique().cast(pl.Int64))
+    rates = limits.select("limit", "percent").join(hits, on="limit", how="left", maintain_order="left")
+    rates = rates.with_columns(pl.col("count").fill_null(0), debits=pl.lit(originated, pl.Int64))
+    return rates if originated else rates.clear()
+
+
+def _span(rules: Rules, as_of: datetime) -> tuple[date, date]:
+    today = local_day(as_of, rules.zone)
+    return today - timedelta(days=rules.return_rates.days), today
+
+
+def alerts(rates: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
+    """B43 of `rates` (counted): one per group whose share of the debits is at the alert share of its limit. Too few
+    returns tell nothing."""
+    rule, (first, _) = rules.return_rates, _span(rules, as_of)
     # count / debits >= share of the limit, in whole numbers: hundredths of a percent on either side.
     limit = (pl.col("percent") * 100).cast(pl.Int64) * int(rule.alert_share * 10_000)
-    reached = pl.col("count").cast(pl.Int64) * 100_000_000 >= limit * debits.height
-    near = counted.filter((pl.col("count") >= rules.codes["B43"].at_least) & reached)
-    share = (pl.col("count") * 100 / debits.height).round(2)
+    reached = pl.col("count") * 100_000_000 >= limit * pl.col("debits")
+    near = rates.filter((pl.col("count") >= rules.codes["B43"].at_least) & reached)
+    share = (pl.col("count") * 100 / pl.col("debits")).round(2)
     started = day_start(pl.lit(first + timedelta(days=1)), rules.zone).cast(TIME)
     rows = near.with_columns(
         subject="limit",
         amount=ZERO,
         occurred_at=started,
         due_at=pl.lit(None, TIME),
-        detail=pl.format("{} % of {} debits", share, pl.lit(debits.height)),
+        detail=pl.format("{} % of {} debits", share, "debits"),
         what=pl.format("{} %", "percent"),
         **{name: pl.lit(None, pl.String) for name in ("payment_guid", "account_number", "invoice_number")},
     )

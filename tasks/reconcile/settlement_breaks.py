@@ -47,16 +47,16 @@ def unidentified(
 
 
 def out_of_balance(
-    settlements: pl.DataFrame, coverage: Coverage, rules: Rules
+    folded: pl.DataFrame, coverage: Coverage, rules: Rules
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """B12 and the batches held back: detail against IC's own total and count, all rows of the batch."""
+    """B12 and the batches held back: detail (apart.FOLDED) against IC's own total and count, all rows of the batch."""
     newest = ("last_seen_at", "batch_total", "batch_item_count")
     batches = (
-        settlements.group_by(subject="settled_batch_id")
+        folded.group_by(subject="settled_batch_id")
         .agg(
             pl.col("settled_date").min(),
             found=pl.col("settled_amount").sum().cast(MONEY),
-            rows=pl.len().cast(pl.Int32),
+            rows=pl.col("rows").sum().cast(pl.Int32),
             batch_total=pl.col("batch_total").sort_by(newest).last(),
             batch_item_count=pl.col("batch_item_count").sort_by(newest).last(),
             first_seen_at=pl.col("first_seen_at").max(),

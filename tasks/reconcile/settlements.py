@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 import polars as pl
 
+from tasks.reconcile.apart import fold
 from tasks.reconcile.banking_days import local_day
 from tasks.reconcile.keys import id_key, one_to_many, pair_once, without
 from tasks.reconcile.model import MONEY, ZERO
@@ -62,6 +63,14 @@ def match(
     unclaimed = loose.join(shared_keys, on="guid_key", how="anti")
     ambiguous = pl.concat([shared, paired.left_ambiguous])
     return Deposits(_summary(claims), claims, ambiguous, unclaimed, excluded)
+
+
+def folded(deposits: Deposits, rows: pl.DataFrame, named: pl.DataFrame | None) -> pl.DataFrame:
+    """All rows of settled batches as apart.FOLDED. `named`: those with a guid, where `rows` does not hold them all."""
+    nameless = id_key("payment_guid").is_null()
+    kept = rows.with_row_index("row") if named is None else rows.with_row_index("row").filter(nameless)
+    own = fold(kept.with_columns(excluded=pl.col("row").is_in(deposits.excluded["row"].implode())))
+    return own if named is None else pl.concat([own, named])
 
 
 def _exclusion(rules: Rules, today: date) -> pl.Expr:

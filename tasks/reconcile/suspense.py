@@ -24,8 +24,8 @@ def aged(
     rules: Rules,
     calendar: BankingCalendar,
     as_of: datetime,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """B41 and the rows held back: in suspense for more banking days than the grace; HIGH from the class's day on.
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """B41, the rows held back, and all that waits, with its `age` in banking days. B41: in suspense for more banking days than the grace; HIGH from the class's day on.
 
     Placed is what a posting takes back (it names the suspense posting, or its payment's guid without naming one),
     and what has a PAYMENT of its own guid or payment booked no earlier.
@@ -36,7 +36,8 @@ def aged(
     if waiting.height:
         waiting = _unplaced(waiting, posted, books)
     age = calendar.between(local_date(pl.col("posted_at"), rules.zone), today)
-    rows = waiting.with_columns(age=age).filter(pl.col("age") > rule.grace_banking_days)
+    waiting = waiting.with_columns(age=age)
+    rows = waiting.filter(pl.col("age") > rule.grace_banking_days)
     due = calendar.add(local_date(pl.col("posted_at"), rules.zone), rule.grace_banking_days + 1)
     rows = rows.with_columns(
         subject="posting_id",
@@ -48,9 +49,8 @@ def aged(
         .otherwise(pl.lit(rule.severity)),
     )
     proven = coverage.covers("postings", rows["posted_at"], rows["due_at"])
-    return build(
-        "B41", rules, rows.filter(proven), facts=("count",), evidence={"posting": _ROW}
-    ), rows.filter(~proven)
+    found = build("B41", rules, rows.filter(proven), facts=("count",), evidence={"posting": _ROW})
+    return found, rows.filter(~proven), waiting
 
 
 def _unplaced(waiting: pl.DataFrame, posted: pl.DataFrame, books: Books) -> pl.DataFrame:

@@ -33,7 +33,7 @@ _PLAIN = (
     "poll.watermarks",
     "check.results",
     "check.alerts",
-    *(f"recon.{name}" for name in RECON),
+    *(f"recon.{name}" for name in RECON if name != "sides"),
     *(f"outbox.{name}" for name in OUTBOX if name != "records"),
 )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -12,10 +13,15 @@ import polars as pl
 from checks.contracts import FEEDS
 from checks.control import OutOfBalance, Total, must_balance, total
 from tasks.errors import ControlTotalError
-from tasks.reconcile import HISTORY, POLLS, Inputs, Outcome
-from tasks.reconcile.model import DEPOSITS, SCHEMAS, TIME, Schema, empty
-from tasks.staging.query import frame
+from tasks.reconcile import HISTORY, POLLS, Inputs, Outcome, Rules
+from tasks.reconcile.apart import Apart
+from tasks.reconcile.draw_breaks import is_on
+from tasks.reconcile.model import DEPOSITS, SCHEMAS, SUGGESTIONS, TIME, empty
+from tasks.staging import straight, sums
+from tasks.staging.query import frame, from_us, scalar
+from tasks.staging.rows import select
 from tasks.staging.schema import RECON_RUNS
+from tasks.staging.scope import find_asked, find_scope
 
 # What InvoiceCloud was told of an invoice last; and balances, where anything was told or looked at.
 _CALLS = """SELECT * FROM imt.rtdr_calls WHERE subject = 'INVOICE' AND result = 'answered' QUALIFY row_number() OVER (
@@ -27,14 +33,16 @@ _RESTATED = """
     SELECT 'payments' AS feed, lower(payment_guid) AS key, payment_guid, account_number, invoice_number, version,
            version_seen_at AS seen_at, lag(payment_amount) OVER w AS amount_before, payment_amount AS amount_now,
            lag(concat_ws(' ', approved, status)) OVER w AS status_before, concat_ws(' ', approved, status) AS status_now
-    FROM feed.payments_versions WHERE present
+    FROM feed.payments_versions WHERE present AND payment_guid IN (
+        SELECT payment_guid FROM feed.payments_versions WHERE version > 1)
     WINDOW w AS (PARTITION BY payment_guid, payment_line_no ORDER BY version)
     QUALIFY version > 1 AND (amount_before <> amount_now OR status_before <> status_now)
     UNION ALL
     SELECT 'settlements', concat_ws('/', settled_batch_id, coalesce(payment_guid, processor_reference)), payment_guid,
            account_number, invoice_number, version, version_seen_at, lag(settled_amount) OVER w, settled_amount,
            lag(settled_date::VARCHAR) OVER w, settled_date::VARCHAR
-    FROM feed.settlements_versions WHERE present
+    FROM feed.settlements_versions WHERE present AND settled_batch_id IN (
+        SELECT settled_batch_id FROM feed.settlements_versions WHERE version > 1)
     WINDOW w AS (PARTITION BY settled_batch_id, transaction_type, payment_guid, processor_reference, invoice_number
                  ORDER BY version)
     QUALIFY version > 1 AND (lag(settled_amount) OVER w <> settled_amount OR lag(settled_date) OVER w <> settled_date)
@@ -68,13 +76,12 @@ _DRIFTS = """
     SELECT r.feed, r.requested_at, 'codes', c.detail FROM "check".results c JOIN poll.runs r ON r.poll_id = c.poll_id
     WHERE c.check_name = 'warning' AND contains(c.detail, 'unknown code') AND r.status = 'ok' AND r.requested_at = (
         SELECT max(g.requested_at) FROM poll.runs g WHERE g.feed = r.feed AND g.status = 'ok')"""
-# Where each frame of Inputs lies (polls apart).
+# Where each frame of Inputs lies (polls apart, and the money tables, of which a run reads what it looks at).
 _TABLES = {
-    "payments": "feed.payments", "settlements": "feed.settlements", "ach_rejects": "feed.ach_rejects",
-    "postings": "imt.postings", "invoices": "imt.invoices", "open_at_ic": "imt.open_at_ic",
+    "ach_rejects": "feed.ach_rejects", "invoices": "imt.invoices", "open_at_ic": "imt.open_at_ic",
     "records": "(SELECT r.*, f.state AS file_state FROM outbox.records r LEFT JOIN outbox.files f USING (file_id))",
     **{name: f"outbox.{name}" for name in ("files", "looks", "images", "guards", "held")},
-    "pushes": "imt.pushes", "calls": f"({_CALLS})", "balances": f"({_BALANCES})", "events": "imt.invoice_events",
+    "calls": f"({_CALLS})", "balances": f"({_BALANCES})", "events": "imt.invoice_events",
     "bank_lines": "imt.bank_lines", "chargebacks": "imt.chargebacks", "refunds": "imt.refunds",
     "flags": _LISTED.format("imt.enrolment_flags"), "autopay": _LISTED.format("feed.autopay"),
     "paperless": _LISTED.format("feed.paperless"), "restated": f"({_RESTATED})", "bills": f"({_BILLS})",
@@ -85,30 +92,74 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Held:
-    """What staging holds when a run begins: the inputs, the breaks so far, the last run's line (or None)."""
+    """What staging holds when a run begins: the inputs but the money tables, the breaks so far, the last run's line
+    (or None), and what is in staging by its loads."""
 
     inputs: Inputs
     breaks: pl.DataFrame
     last_run: Mapping[str, Any] | None
+    loads: pl.DataFrame
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Held:
-    """Reads everything that one run needs, in one go, under the caller's lock."""
-    frames = {name: _select(connection, table, SCHEMAS[name]) for name, table in _TABLES.items()}
-    inputs = Inputs(**frames, polls=_polls(connection))
-    return Held(inputs, _select(connection, "recon.breaks", HISTORY), last_run(connection))
+    """Reads what every run needs; payments, settlements, postings and pushes of `inputs` are empty as yet."""
+    frames = {name: select(connection, table, SCHEMAS[name]) for name, table in _TABLES.items()}
+    frames |= {name: empty(SCHEMAS[name]) for name in ("payments", "settlements", "postings", "pushes")}
+    loads = frame(
+        connection, "SELECT load_id, kind FROM poll.loads WHERE kind <> 'reconcile' ORDER BY load_id"
+    )
+    breaks = select(connection, "recon.breaks", HISTORY)
+    return Held(Inputs(**frames, polls=_polls(connection)), breaks, last_run(connection), loads)
+
+
+def last_whole(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """As of when a run last looked at everything; None if none did."""
+    at = scalar(connection, "SELECT epoch_us(max(as_of)) FROM recon.runs WHERE is_whole")
+    return None if at is None else from_us(at)
+
+
+def may_follow(connection: duckdb.DuckDBPyConnection, last: Mapping[str, Any] | None, basis: str) -> bool:
+    """May a run take over the verdicts of the last one? Only where they stand as it wrote them, and were made by the
+    same rules and the same program (`basis`)."""
+    if last is None or last["basis"] != basis:
+        return False
+    known = "SELECT count(*) FROM poll.loads WHERE load_id = $1 AND kind = 'reconcile'"
+    items = "SELECT count(*) FROM recon.items"
+    return (
+        bool(scalar(connection, known, [last["run_id"]]))
+        and scalar(connection, items) == last["payments_rows"]
+    )
+
+
+def set_apart(
+    connection: duckdb.DuckDBPyConnection, held: Held, rules: Rules, as_of: datetime, *, whole: bool
+) -> tuple[Inputs, Apart, int]:
+    """Inside the run's transaction: recon.items of payments that stand straight, the inputs of all others in scope, the
+    sums of those left out; and how many payments the run looked at."""
+    mates = held.inputs.events.height > 0
+    find_asked(connection, held.inputs, as_of)
+    if whole or held.last_run is None:
+        connection.execute("DELETE FROM recon.items; DELETE FROM recon.sides")
+    else:
+        find_scope(connection, held.last_run["run_id"], as_of, mates=mates)
+        connection.execute(
+            """DELETE FROM recon.items WHERE hash(lower(payment_guid)) IN (SELECT h FROM temp.scope);
+               DELETE FROM recon.sides WHERE h IN (SELECT h FROM temp.scope)"""
+        )
+    kept = int(scalar(connection, "SELECT count(*) FROM recon.items"))
+    draws, polls = is_on(held.inputs), held.inputs.polls
+    sides = straight.set_apart(connection, polls, rules, as_of, whole=whole, mates=mates, draws=draws)
+    connection.execute(
+        "DROP TABLE temp.asked; DROP TABLE IF EXISTS temp.scope; DROP TABLE IF EXISTS temp.numbers"
+    )
+    looked = int(scalar(connection, "SELECT count(*) FROM recon.items")) - kept + sides["payments"].height
+    return replace(held.inputs, **sides), sums.apart(connection, rules, as_of), looked
 
 
 def last_run(connection: duckdb.DuckDBPyConnection) -> Mapping[str, Any] | None:
     """The newest line of recon.runs."""
-    runs = _select(connection, "recon.runs", RECON_RUNS)
+    runs = select(connection, "recon.runs", RECON_RUNS)
     return runs.row(-1, named=True) if runs.height else None
-
-
-def _select(connection: duckdb.DuckDBPyConnection, table: str, schema: Schema) -> pl.DataFrame:
-    names = ", ".join(f'"{name}"' for name in schema)
-    found = frame(connection, f"SELECT {names} FROM {table}")
-    return found.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -117,7 +168,7 @@ def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     A postings file tells of all postings up to the moment it was loaded. Where none was ever loaded, one
     failed poll stands for it: then nothing is proven to be missing from IMT's books.
     """
-    polls = _select(connection, "poll.runs", POLLS)
+    polls = select(connection, "poll.runs", POLLS)
     # The portal's exports too tell of all up to the moment they were loaded; one never loaded proves nothing.
     exports = polls.filter(pl.col("feed").is_in(["chargebacks", "refunds"]))
     files = polls.filter((pl.col("feed") == "postings") & (pl.col("status") == "ok"))
@@ -139,23 +190,25 @@ def _polls(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 def write(
     connection: duckdb.DuckDBPyConnection,
     run: Mapping[str, Any],
-    inputs: Inputs,
     outcome: Outcome,
     breaks: pl.DataFrame,
     events: pl.DataFrame,
 ) -> None:
-    """Writes one run inside the caller's transaction: items, totals and breaks replaced, events appended.
+    """Writes one run inside the caller's transaction: items added to the straight ones, totals, breaks, deposits and
+    suggestions replaced, events appended.
 
     Raises ControlTotalError if what was written does not add up to the payments feed and to the events.
     """
-    replaced = {"items": outcome.items, "totals": outcome.totals, "breaks": breaks}
+    replaced = {"totals": outcome.totals, "breaks": breaks}
     replaced["deposits"] = outcome.deposits if outcome.deposits.columns else empty(DEPOSITS)
+    replaced["suggestions"] = outcome.suggestions if outcome.suggestions.columns else empty(SUGGESTIONS)
+    _insert(connection, "items", outcome.items)
     for table, rows in replaced.items():
         connection.execute(f"DELETE FROM recon.{table}")
         _insert(connection, table, rows)
     _insert(connection, "break_events", events)
     _insert(connection, "runs", pl.DataFrame([dict(run)], schema=dict(RECON_RUNS)))
-    _check(connection, run, inputs, breaks)
+    _check(connection, run, breaks)
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
@@ -164,10 +217,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFram
     connection.unregister("written")
 
 
-def _check(
-    connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any], inputs: Inputs, breaks: pl.DataFrame
-) -> None:
-    came_in = total(inputs.payments, "payment_amount")
+def _check(connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any], breaks: pl.DataFrame) -> None:
+    feed = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM feed.payments"
+    came_in = _total(connection, feed)
     try:
         items = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM recon.items"
         states = "SELECT sum(rows)::BIGINT, sum(amount) FROM recon.totals WHERE kind = 'state'"

@@ -10,7 +10,7 @@ import polars as pl
 from checks.contracts import FEEDS, IMT, Contract
 from checks.describe import Column, columns
 from tasks.outbox.model import TABLES
-from tasks.reconcile.model import DEPOSITS, EVENTS, HISTORY, ITEMS, MONEY, TIME, TOTALS, Schema
+from tasks.reconcile.model import DEPOSITS, EVENTS, HISTORY, ITEMS, MONEY, SUGGESTIONS, TIME, TOTALS, Schema
 from tasks.staging.query import scalar
 from tasks.work.model import WORK
 
@@ -59,15 +59,20 @@ POLL_RUNS = {
 # tables are those of tasks.reconcile.model.
 _COMPARED = ("payments", "settlements", "ach_rejects", "postings")
 RECON_RUNS: Schema = {
-    "run_id": pl.String, "as_of": TIME, "fingerprint": pl.String, "time_zone": pl.String,
+    "run_id": pl.String, "as_of": TIME, "fingerprint": pl.String, "basis": pl.String, "time_zone": pl.String,
+    "is_whole": pl.Boolean, "looked_at": pl.Int64,
     **{f"{table}_{part}": kind for table in _COMPARED for part, kind in (("rows", pl.Int64), ("amount", MONEY))},
     "opened": pl.Int64, "reopened": pl.Int64, "changed": pl.Int64, "closed": pl.Int64,
     "breaks_open": pl.Int64, "breaks_amount": MONEY,
 }  # fmt: skip
+# What a run knows each payment by: hash of its guid key, and the row numbers of its sides (tasks.staging.straight).
+SIDES_SEEN: Schema = {
+    "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "straight": pl.Boolean,
+}  # fmt: skip
 OUTBOX = dict(TABLES)
 RECON = {
     "runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS,
-    "deposits": DEPOSITS, **WORK,
+    "deposits": DEPOSITS, "suggestions": SUGGESTIONS, "sides": SIDES_SEEN, **WORK,
 }  # fmt: skip
 _QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
     reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,

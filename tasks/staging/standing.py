@@ -11,6 +11,7 @@ from tasks.staging.query import Connection, frame
 from tasks.staging.timeline import has
 
 Row = dict[str, Any]
+SUGGESTED = "SELECT * FROM recon.suggestions ORDER BY rank, amount DESC, payment_guid"
 
 
 def verdicts(connection: Connection, guids: Sequence[str]) -> list[Row]:
@@ -59,11 +60,11 @@ def _history(connection: Connection, ids: list[str]) -> list[Row]:
 
 
 def suggestions(connection: Connection, guids: Sequence[str]) -> list[Row]:
-    """recon.suggestions of these payments, each with guid; a person confirms them, nothing is matched by them."""
+    """recon.suggestions of these payments, each with guid, strongest first; a person confirms them, nothing is matched."""
     if not has(connection, "recon.suggestions"):
         return []
     sql = """SELECT lower(payment_guid) AS guid, * FROM recon.suggestions WHERE list_contains($1, lower(payment_guid))
-             ORDER BY payment_guid, rule, other_id"""
+             ORDER BY payment_guid, rank, posting_id"""
     return frame(connection, sql, [list(guids)]).to_dicts()
 
 

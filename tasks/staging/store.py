@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -69,8 +69,9 @@ class Staging:
         )
 
     @contextmanager
-    def transaction(self, load_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """One load: begin, the caller's work, commit, checkpoint, acknowledge in the journal."""
+    def transaction(self, load_id: str | Callable[[], str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One load: begin, the caller's work, commit, checkpoint, acknowledge in the journal. A load whose id comes of
+        the work itself passes a function that is asked after it."""
         with self.open() as connection:
             with self._translated():
                 connection.begin()
@@ -82,7 +83,7 @@ class Staging:
                     raise
                 connection.commit()
                 connection.execute("CHECKPOINT")
-            self._acknowledge([load_id])
+            self._acknowledge([load_id if isinstance(load_id, str) else load_id()])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -19,20 +19,19 @@ from tasks.work.model import DECIDED, KPIS, RATE
 # What a posting itself shows to be wrong: such a payment was found by a key, and yet does not match.
 _MISMATCHES = ("B03", "B05", "B06", "B07", "B08", "B09")
 _EXCEPTIONS = ("BROKEN", "AMBIGUOUS", "SUGGESTED")
-_CLEARS = ("REVERSAL", "REFUND", "TRANSFER")
 _HOUR = 3_600_000_000  # microseconds
 Figure = tuple[str, str | None, Decimal | None, str]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the figures are made of. items, breaks, polls, postings, totals, deposits as in tasks.reconcile.model
-    (breaks with their history); standing: break_id, work_state; decisions: break_id, decided_at."""
+    """What the figures are made of. items: state, match_rule, break_codes, rows, payment_amount of approved money in;
+    breaks, polls, totals, deposits as in tasks.reconcile.model (breaks with their history); standing: break_id,
+    work_state; decisions: break_id, decided_at."""
 
     items: pl.DataFrame
     breaks: pl.DataFrame
     polls: pl.DataFrame
-    postings: pl.DataFrame
     totals: pl.DataFrame
     standing: pl.DataFrame
     decisions: pl.DataFrame
@@ -53,7 +52,8 @@ def kpis(
         *_open(breaks, as_of, zone, days),
         *_deposits(facts.deposits),
         *_pushes(facts.totals),
-        *_suspense(facts.postings, as_of, zone, days),
+        *_return_rates(facts.totals),
+        *_suspense(facts.totals),
         *_feeds(facts.polls, as_of),
     ]
     rows = [(run_id, as_of, rank, *figure) for rank, figure in enumerate(figures)]
@@ -64,11 +64,11 @@ def _matching(items: pl.DataFrame) -> Iterator[Figure]:
     """Matchable: approved money in that is matched by a key or an exception; what is not due yet is neither."""
     exception, keyed = pl.col("state").is_in(_EXCEPTIONS), pl.col("match_rule").is_not_null()
     wrong = pl.col("break_codes").fill_null("").str.contains_any(_MISMATCHES)
-    matchable = items.filter(pl.col("approved") & (pl.col("payment_amount") > 0) & (keyed | exception))
+    matchable = items.filter(keyed | exception)
     matched = matchable.filter(keyed & ~wrong & ~pl.col("state").is_in(["AMBIGUOUS", "SUGGESTED"]))
     broken = matchable.filter(exception)
     for name, part in (("auto_match_rate", matched), ("exception_rate", broken)):
-        yield name, "rows", _share(Decimal(part.height), Decimal(matchable.height)), "share"
+        yield name, "rows", _share(_count(part), _count(matchable)), "share"
         yield name, "amount", _share(_sum(part, "payment_amount"), _sum(matchable, "payment_amount")), "share"
 
 
@@ -135,15 +135,25 @@ def _pushes(totals: pl.DataFrame) -> Iterator[Figure]:
         )
 
 
-def _suspense(postings: pl.DataFrame, as_of: datetime, zone: str, days: BankingCalendar) -> Iterator[Figure]:
-    """Money that IMT holds for nobody: SUSPENSE that no later posting takes back or moves."""
-    posted = postings.filter(pl.col("status") == "POSTED")
-    cleared = posted.filter(pl.col("kind").is_in(_CLEARS))["reverses_posting_id"].drop_nulls()
-    held = posted.filter((pl.col("kind") == "SUSPENSE") & ~pl.col("posting_id").is_in(cleared.implode()))
-    yield "suspense", "amount", _sum(held, "amount"), "USD"
-    yield "suspense", "rows", Decimal(held.height), "postings"
-    oldest = held.select(banking_days(pl.col("posted_at"), as_of, zone, days).max()).item()
-    yield "suspense_oldest", None, None if oldest is None else Decimal(int(oldest)), "banking days"
+def _return_rates(totals: pl.DataFrame) -> Iterator[Figure]:
+    """Of the debits of the rule's days (by origination, domain fact 37) those that came back, per limit of Nacha; nothing
+    where no debit was originated. Counted by the run (kind returns: debits, and each limit's name), never here."""
+    counted = dict(totals.filter(pl.col("kind") == "returns").select("name", "rows").iter_rows())
+    debits = counted.pop("debits", 0)
+    for limit in sorted(counted) if debits else ():
+        yield "return_rate", limit, _share(Decimal(counted[limit]), Decimal(debits)), "share"
+
+
+def _suspense(totals: pl.DataFrame) -> Iterator[Figure]:
+    """Money in suspense that nobody has placed, as class B41 sees it, whatever its age."""
+    rows = totals.filter(pl.col("kind") == "suspense")
+    held = {
+        name: (count, amount) for name, count, amount in rows.select("name", "rows", "amount").iter_rows()
+    }
+    count, amount = held.get("unplaced", (0, Decimal("0.00")))
+    yield "suspense", "amount", amount, "USD"
+    yield "suspense", "rows", Decimal(count), "postings"
+    yield "suspense_oldest", None, Decimal(held["oldest"][0]) if "oldest" in held else None, "banking days"
 
 
 def _feeds(polls: pl.DataFrame, as_of: datetime) -> Iterator[Figure]:
@@ -155,6 +165,10 @@ def _feeds(polls: pl.DataFrame, as_of: datetime) -> Iterator[Figure]:
     )
     for feed, took in aged.select("feed", pl.col("took").dt.total_microseconds()).iter_rows():
         yield "feed_freshness", feed, _hours(took), "hours"
+
+
+def _count(sums: pl.DataFrame) -> Decimal:
+    return Decimal(int(sums["rows"].sum()))
 
 
 def _sum(rows: pl.DataFrame, column: str) -> Decimal:

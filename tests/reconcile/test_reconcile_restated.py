@@ -44,6 +44,16 @@ def test_another_amount(again: Any, guid_of: Any) -> None:
     assert json.loads(row["evidence"])["versions"][0]["amount_before"] == "100.00"
 
 
+def test_a_push_with_the_amount_of_then_is_no_second_break(again: Any, guid_of: Any) -> None:
+    """Pushed as the report said at that time; any other amount of a push is told as ever."""
+    w = again()
+    w.push(1, "100.00")
+    assert w.found() == [("B44", guid_of(1), D("-10.00"))]
+    w = again()
+    w.push(1, "95.00")
+    assert w.found() == [("B05", guid_of(1), D("5.00")), ("B44", guid_of(1), D("-10.00"))]
+
+
 @pytest.mark.parametrize("state", [None, "IN_FLIGHT", "BROKEN", "AMBIGUOUS"])
 def test_what_was_not_matched_is_not_restated(again: Any, state: str | None) -> None:
     assert again(state=state).found() == []

@@ -114,3 +114,22 @@ def test_b43_a_payment_that_came_back_twice_is_one(world: Any, moment: Any) -> N
     rates(w, 10, "R01")
     w.returned(1, at=moment(15), reject_sequence=2)
     assert "B43" not in [code for code, _, _ in w.found()]
+
+
+def test_what_waits_and_what_came_back_are_summed(world: Any, moment: Any) -> None:
+    """Suspense of any age counts, however young; each debit that came back counts once, whatever the code."""
+    w = world()
+    w.posting(1, "75.50", moment(6), kind="SUSPENSE", posting_id="S", payment_guid=None)
+    w.posting(2, "10.00", moment(30), kind="SUSPENSE", posting_id="T", payment_guid=None)
+    w.posting(3, "99.00", moment(30), kind="SUSPENSE", posting_id="U", payment_guid=None, origin="LOCKBOX")
+    for n in range(11, 15):
+        w.payment(n, tender="EFT")
+    w.payment(15)  # a card is no debit
+    w.returned(11, return_code="R01")
+    w.returned(12, return_code="R10")
+    totals = {(row["kind"], row["name"]): (row["rows"], row["amount"]) for row in w.run().totals.to_dicts()}
+    assert totals["suspense", "unplaced"] == (2, D("85.50"))
+    assert totals["suspense", "oldest"] == (17, D("0.00"))
+    rates = {name: rows for (kind, name), (rows, _) in totals.items() if kind == "returns"}
+    assert rates["debits"] == 4
+    assert sorted(rows for name, rows in rates.items() if name != "debits") == [0, 1, 2]

@@ -44,7 +44,7 @@ def restate(settings: Settings, guid: str, more: str, at: datetime) -> None:
     target, poll_id = Target("feed", "payments", FEEDS["payments"], _RESTATED_KEY), f"poll-{at:%H%M}"
     with staging_of(settings, "acme").transaction(poll_id) as connection:
         assert merge(connection, target, row, poll_id=poll_id, form="soap", seen_at=at).amended == 1
-        record_load(connection, poll_id, "payments", at)
+        record_load(connection, poll_id, "poll", at)
 
 
 def test_a_row_restated_after_its_match_stays_told(day: Any, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from tasks import reconciling
 from tasks.errors import ControlTotalError, SettingsError, StagingBusy, Stop
 from tasks.loading import load_file
 from tasks.pull import staging_of
-from tasks.reconcile import reconcile
+from tasks.reconcile import Outcome, reconcile
 from tasks.reconciling import rules_of, run_reconcile
 from tasks.settings import Settings
-from tasks.staging import recon
 from tasks.staging.polls import record_load
 from tasks.staging.query import frame, scalar
+from tasks.staging.store import Staging
 
 CLOSE = datetime(2026, 10, 30, 23, tzinfo=UTC)
 TABLES = ("runs", "items", "totals", "breaks", "break_events")
@@ -176,29 +176,38 @@ def test_a_wrong_rule_is_refused_with_the_nearest(day: Any, tmp_path: Path) -> N
         run_reconcile(settings, "acme", CLOSE)
 
 
-def test_what_does_not_add_up_is_not_kept(day: Any, tmp_path: Path) -> None:
+def test_what_does_not_add_up_is_not_kept(day: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict lost on the way: the whole run is taken back, items that stood before it as well."""
     settings = day.copy("close", tmp_path)
-    before, staging, rules = tables(settings), staging_of(settings, "acme"), rules_of(settings, "acme")
-    with staging.open() as connection:
-        held = recon.read(connection)
-    outcome = reconcile(held.inputs, rules, CLOSE)
-    one_lost = replace(outcome, items=outcome.items.head(-1))
-    with pytest.raises(ControlTotalError, match="payments to items: 600 rows"):
-        reconciling._keep(staging, held, one_lost, rules, CLOSE, "other")
-    assert all(tables(settings)[name].equals(before[name]) for name in TABLES)
-
-
-def test_two_runs_at_once_keep_one(day: Any, tmp_path: Path) -> None:
-    settings = day.copy("close", tmp_path)
-    staging, rules = staging_of(settings, "acme"), rules_of(settings, "acme")
-    with staging.open() as connection:
-        slow = recon.read(connection)
-    later = CLOSE + timedelta(minutes=1)
-    run_reconcile(settings, "acme", later)
     before = tables(settings)
-    with pytest.raises(StagingBusy, match="meanwhile"):
-        reconciling._keep(staging, slow, reconcile(slow.inputs, rules, later), rules, later, "slow")
+
+    def one_lost(*args: Any, **more: Any) -> Outcome:
+        outcome = reconcile(*args, **more)
+        return replace(outcome, items=outcome.items.head(-1))
+
+    monkeypatch.setattr(reconciling, "reconcile", one_lost)
+    with pytest.raises(ControlTotalError, match="payments to items: 600 rows"):
+        run_reconcile(settings, "acme", CLOSE + timedelta(minutes=1))
     assert all(tables(settings)[name].equals(before[name]) for name in TABLES)
+
+
+def test_two_runs_at_once_keep_one(day: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run holds the file from its first row to its last, so another waits, and says for what if it is too long."""
+    settings = day.copy("close", tmp_path)
+    root = staging_of(settings, "acme").root
+    monkeypatch.setattr(reconciling, "staging_of", lambda *_: Staging(root, "acme", lock_timeout=0.2))
+    later, met = CLOSE + timedelta(minutes=1), []
+
+    def meanwhile(*args: Any, **more: Any) -> Outcome:
+        with pytest.raises(StagingBusy, match="in use by process"):
+            run_reconcile(settings, "acme", later)
+        met.append(later)
+        return reconcile(*args, **more)
+
+    monkeypatch.setattr(reconciling, "reconcile", meanwhile)
+    run_reconcile(settings, "acme", later)
+    assert met == [later]
+    assert ask(settings, "SELECT count(*) FROM recon.runs WHERE as_of = '2026-10-30 23:01:00Z'") == 1
 
 
 def test_an_empty_biller_gets_an_empty_run(day: Any, tmp_path: Path) -> None:

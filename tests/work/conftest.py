@@ -11,6 +11,7 @@ import pytest
 
 from tasks.pull import staging_of
 from tasks.settings import Settings
+from tasks.staging.polls import record_load
 from tasks.staging.query import frame
 from tasks.work.people import say
 
@@ -32,10 +33,12 @@ class Desk:
         with staging_of(self.settings, "acme").open() as connection:
             return frame(connection, sql).to_dicts()
 
-    def run(self, sql: str) -> None:
-        """Changes what lies in staging, as a test may and the program never does."""
+    def run(self, sql: str, load: str = "") -> None:
+        """Changes what lies in staging, as a test may and the program never does; `load` came with poll_id of that name."""
         with staging_of(self.settings, "acme").open() as connection:
             connection.execute(sql)
+            if load:
+                record_load(connection, load, "poll", CLOSE)
 
     def events(self, which: str) -> list[dict[str, Any]]:
         return self.rows(f"SELECT * FROM recon.work_events WHERE break_id = '{which}' ORDER BY sequence")

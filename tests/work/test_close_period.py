@@ -150,7 +150,9 @@ def test_a_period_is_over_compared_and_closed_once(desk: Any) -> None:
         close(desk, "2026-10")
     run_reconcile(desk.settings, "acme", LATER)
     desk.run(
-        "UPDATE feed.payments_versions SET payment_amount = payment_amount + 1 WHERE payment_guid = (SELECT min(payment_guid) FROM feed.payments)"
+        """UPDATE feed.payments_versions SET payment_amount = payment_amount + 1, poll_id = 'later'
+           WHERE payment_guid = (SELECT min(payment_guid) FROM feed.payments)""",
+        "later",
     )
     with pytest.raises(Stop, match="payments of 2026-10 came or changed since the last run"):
         close(desk, "2026-10", force=True, note="x")

@@ -12,7 +12,7 @@ import pytest
 
 from flows import engine
 from flows.reconcile import reconcile as reconcile_flow
-from tasks.reconcile.model import DEPOSITS, HISTORY, ITEMS, POLLS, POSTINGS, TOTALS
+from tasks.reconcile.model import DEPOSITS, HISTORY, ITEMS, POLLS, TOTALS
 from tasks.reconciling import run_reconcile
 from tasks.snapshot import publish_snapshot
 from tasks.staging.query import frame
@@ -23,6 +23,10 @@ from tasks.work.model import BUCKETS, KPIS
 
 CLOSE = datetime(2026, 10, 30, 23, tzinfo=UTC)
 ZONE = "America/Chicago"
+# Sums of approved money in, by state, rule and codes.
+SUMS = {name: ITEMS[name] for name in ("state", "match_rule", "break_codes", "payment_amount")} | {
+    "rows": pl.Int64()
+}
 STANDING = {"break_id": pl.String, "work_state": pl.String}
 DECISIONS = {"break_id": pl.String, "decided_at": pl.Datetime("us", "UTC")}
 
@@ -37,7 +41,7 @@ def table(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
 
 def facts(**frames: pl.DataFrame) -> Facts:
     nothing = {
-        "items": ITEMS, "breaks": HISTORY, "polls": POLLS, "postings": POSTINGS, "totals": TOTALS,
+        "items": SUMS, "breaks": HISTORY, "polls": POLLS, "totals": TOTALS,
         "standing": STANDING, "decisions": DECISIONS, "deposits": DEPOSITS,
     }  # fmt: skip
     return replace(Facts(**{name: table(schema) for name, schema in nothing.items()}), **frames)
@@ -59,7 +63,7 @@ def item(
         "state": state,
         "match_rule": rule,
         "break_codes": codes,
-        "approved": True,
+        "rows": 1,
     }
     return row | more
 
@@ -77,15 +81,13 @@ def broken(which: str, day: int, state: str = "open", amount: str = "10.00", **m
 
 def test_match_rates_by_count_and_by_money() -> None:
     items = table(
-        ITEMS,
+        SUMS,
         item("50.00", "MATCHED_FINAL"),
         item("10.00", "BROKEN", codes="B10"),  # matched, and not settled: an exception of another kind
         item("20.00", "BROKEN", codes="B05,B10"),
         item("20.00", "BROKEN", None, "B01"),
         item("100.00", "AMBIGUOUS", None),
-        item("999.00", "IN_FLIGHT", None),  # not due: no part of it
-        item("999.00", "EXPLAINED", None, approved=False),
-        item("-50.00", "EXPLAINED"),
+        item("999.00", "IN_FLIGHT", None, rows=9),  # not due: no part of it
     )
     found = told(facts(items=items))
     assert (found["auto_match_rate", "rows"], found["auto_match_rate", "amount"]) == (
@@ -169,28 +171,12 @@ def test_money_unexplained_lost_pushes_suspense_and_feeds() -> None:
     totals = table(
         TOTALS,
         *({"kind": "pushed", "name": name, "rows": rows} for name, rows in (("reported", 8), ("lost", 2))),
-    )
-    held = {"kind": "SUSPENSE", "status": "POSTED", "amount": Decimal("5.00"), "posted_at": at(28)}
-    postings = table(
-        POSTINGS,
-        {"posting_id": "1"} | held,
-        {"posting_id": "2"} | held | {"posted_at": at(20)},
-        {"posting_id": "3"} | held | {"posted_at": at(1)},
-        {"posting_id": "4"} | held | {"status": "REFUSED"},
-        {
-            "posting_id": "5",
-            "kind": "REVERSAL",
-            "status": "POSTED",
-            "amount": Decimal("-5.00"),
-            "reverses_posting_id": "3",
-        },
-        {
-            "posting_id": "6",
-            "kind": "REVERSAL",
-            "status": "REFUSED",
-            "amount": Decimal("-5.00"),
-            "reverses_posting_id": "1",
-        },
+        *(
+            {"kind": "returns", "name": name, "rows": rows}
+            for name, rows in (("debits", 400), ("UNAUTHORISED", 2), ("ALL", 8))
+        ),
+        {"kind": "suspense", "name": "unplaced", "rows": 2, "amount": Decimal("10.00")},
+        {"kind": "suspense", "name": "oldest", "rows": 8},
     )
     polls = table(
         POLLS,
@@ -198,13 +184,15 @@ def test_money_unexplained_lost_pushes_suspense_and_feeds() -> None:
         {"feed": "payments", "status": "failed", "window_to": at(30, 22)},
         {"feed": "autopay", "status": "ok", "requested_at": at(30, 22)},
     )
-    found = told(facts(deposits=deposits, totals=totals, postings=postings, polls=polls))
+    found = told(facts(deposits=deposits, totals=totals, polls=polls))
     assert found["unexplained_money", "amount"] == Decimal("3.50")
     assert (found["unexplained_money", "largest"], found["unexplained_deposits", "rows"]) == (
         Decimal("2.50"),
         2,
     )
     assert found["push_loss_rate", "rows"] == Decimal("0.25")
+    assert found["return_rate", "UNAUTHORISED"] == Decimal("0.005")
+    assert found["return_rate", "ALL"] == Decimal("0.02")
     assert (found["suspense", "amount"], found["suspense", "rows"], found["suspense_oldest", None]) == (
         10,
         2,

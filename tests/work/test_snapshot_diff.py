@@ -33,7 +33,7 @@ def test_what_changed_and_the_row_that_did_it(desk: Any) -> None:
     before = snapshot(desk, 0)
     paid = f"(SELECT sum(payment_amount) FROM feed.payments WHERE payment_guid = '{right['payment_guid']}')"
     desk.run(VERSION.format(guid=right["payment_guid"], amount=paid))
-    desk.run(VERSION.format(guid=other["payment_guid"], amount="amount + 1"))
+    desk.run(VERSION.format(guid=other["payment_guid"], amount="amount + 1"), "later")
     after = snapshot(desk, 1)
     told = diff(before, after)
     found = {row["break_id"]: row for row in told["breaks"]}
@@ -47,7 +47,7 @@ def test_what_changed_and_the_row_that_did_it(desk: Any) -> None:
         "imt.postings", "payment", "changed", "later", 2,
     )  # fmt: skip
     assert (told["before"]["as_of"], told["after"]["as_of"]) == (CLOSE, CLOSE + timedelta(hours=1))
-    desk.run(VERSION.replace("later", "last").format(guid=right["payment_guid"], amount="amount - 5"))
+    desk.run(VERSION.replace("later", "last").format(guid=right["payment_guid"], amount="amount - 5"), "last")
     last = snapshot(desk, 2)
     assert [(row["change"], row["break_id"]) for row in diff(after, last)["breaks"]] == [
         ("reopened", right["break_id"])

@@ -1,0 +1,80 @@
+"""Sums over whole tables that reconcile needs of payments it does not look at one by one (tasks.reconcile.apart)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from tasks.reconcile import Rules
+from tasks.reconcile.apart import CLOCK, DAYS, FOLDED, SUMS, WAITING, Apart
+from tasks.reconcile.model import Schema
+from tasks.staging.query import frame
+
+_STATES = "SELECT state AS name, count(*) AS rows, sum(payment_amount) AS amount FROM recon.items WHERE straight GROUP BY ALL"
+_DAYS = """SELECT payment_day, tender, settled_date IS NOT NULL AS settled, count(*) AS rows
+    FROM recon.items WHERE straight GROUP BY ALL"""
+_WAITING = """SELECT payment_date, payment_day, tender, payment_amount FROM recon.items
+    WHERE straight AND settled_date IS NULL"""
+# No zone is off by less than a quarter of an hour: payments of one quarter move over midnight together.
+_CLOCK = """SELECT min(payment_date) AS payment_date, payment_day, posted_on, count(*) AS rows FROM recon.items
+    WHERE straight AND payment_date > $1::TIMESTAMPTZ GROUP BY payment_day, posted_on, epoch_us(payment_date) // 900_000_000"""
+_PUSHED = """
+    WITH due AS (SELECT payment_amount, pushed_at FROM recon.items WHERE straight AND payment_date >= $1::TIMESTAMPTZ
+                 AND payment_date + to_microseconds($2::BIGINT) < $3::TIMESTAMPTZ)
+    SELECT 'reported' AS name, count(*) AS rows, coalesce(sum(payment_amount), 0) AS amount FROM due
+    UNION ALL SELECT 'pushed', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NOT NULL
+    UNION ALL SELECT 'lost', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NULL"""
+_NAMED = """
+    SELECT settled_batch_id, settled_date, transaction_type, batch_total, batch_item_count, false AS excluded,
+           count(*) AS rows, sum(settled_amount) AS settled_amount, coalesce(sum(fee_amount), 0) AS fee_amount,
+           max(first_seen_at) AS first_seen_at, max(last_seen_at) AS last_seen_at
+    FROM feed.settlements WHERE payment_guid IS NOT NULL GROUP BY ALL"""
+# Rows and money of what a run compares, and the items by all that the match rates ask for.
+_COMPARED = {
+    "payments": "SELECT count(*), coalesce(sum(payment_amount), 0) FROM feed.payments",
+    "settlements": "SELECT count(*), coalesce(sum(settled_amount), 0) FROM feed.settlements",
+    "ach_rejects": "SELECT count(*), coalesce(sum(reject_amount), 0) FROM feed.ach_rejects",
+    "postings": "SELECT count(*), coalesce(sum(amount), 0) FROM imt.postings",
+}
+_MATCHING = """SELECT state, match_rule, break_codes, count(*) AS rows, sum(payment_amount)::DECIMAL(18,2) AS payment_amount
+    FROM recon.items WHERE approved AND payment_amount > 0 GROUP BY ALL"""
+
+
+def apart(connection: duckdb.DuckDBPyConnection, rules: Rules, as_of: datetime) -> Apart:
+    """Of the payments in recon.items that stand straight, and of all settled rows with a guid."""
+    since = as_of - timedelta(hours=rules.codes["B39"].within_hours)
+    pushed = pl.DataFrame(schema=dict(SUMS))
+    if rules.pump_since is not None:
+        wait = round(rules.push_wait_hours * 3600 * 1_000_000)
+        pushed = _shaped(connection, _PUSHED, SUMS, [rules.pump_since, wait, as_of])
+    return Apart(
+        states=_shaped(connection, _STATES, SUMS),
+        days=_shaped(connection, _DAYS, DAYS),
+        waiting=_shaped(connection, _WAITING, WAITING),
+        clock=_shaped(connection, _CLOCK, CLOCK, [since]),
+        pushed=pushed,
+        named=_shaped(connection, _NAMED, FOLDED),
+    )
+
+
+def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """<table>_rows and <table>_amount (USD) of the four tables, as recon.runs has them."""
+    found: dict[str, Any] = {}
+    for table, sql in _COMPARED.items():
+        found[f"{table}_rows"], found[f"{table}_amount"] = connection.execute(sql).fetchall()[0]
+    return found
+
+
+def matching(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed."""
+    return frame(connection, _MATCHING)
+
+
+def _shaped(
+    connection: duckdb.DuckDBPyConnection, sql: str, schema: Schema, parameters: list[Any] | None = None
+) -> pl.DataFrame:
+    found = frame(connection, sql, parameters or [])
+    return found.select(pl.col(name).cast(kind) for name, kind in schema.items())
