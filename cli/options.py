@@ -24,6 +24,10 @@ AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Business time, ISO 8601 with a zone.", show_default="now")
 ]
 
+Whole = Annotated[
+    bool, typer.Option("--whole", help="Look at every payment, not only at what changed since the last run.")
+]
+
 # Of the commands that hang together in a group: which biller may stand before or after the command's name.
 OneBiller = Annotated[
     str | None, typer.Option("--biller", "-b", help="May be left out if there is only one.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.engine import run_flow
-from cli.options import AsOf, Biller, Config, Json, business_time, instant
+from cli.options import AsOf, Biller, Config, Json, Whole, business_time, instant
 from cli.progress import counted, told
 from cli.show import OK, WRONG, cell, emit_json, say, table
 from tasks.settings import load_settings, table_name
@@ -97,12 +97,15 @@ def load(
     return WRONG if result["rows_quarantined"] else OK
 
 
-def reconcile(biller: Biller, as_of: AsOf = None, config: Config = None, as_json: Json = False) -> int:
+def reconcile(
+    biller: Biller, as_of: AsOf = None, whole: Whole = False, config: Config = None, as_json: Json = False
+) -> int:
     """Compare payments with postings, settlements and returns; list what is broken."""
     settings = load_settings(config)
     settings.biller(biller)
     result = run_flow(
-        "reconcile", "reconcile", biller=biller, as_of=business_time(as_of), settings_file=str(settings.file)
+        "reconcile", "reconcile", biller=biller, as_of=business_time(as_of), settings_file=str(settings.file),
+        whole=whole,
     )
     if as_json:
         emit_json(result)
@@ -115,6 +118,8 @@ def reconcile(biller: Biller, as_of: AsOf = None, config: Config = None, as_json
     )
     headings = ["code", "name", "severity", "open", "amount"]
     table("Open breaks", headings, [list(b.values()) for b in result["breaks_open"]], right=(3, 4))
+    looked = "all" if result["is_whole"] else f"{result['looked_at']:,} of {result['payments']:,}"
+    say(f"looked at {looked} payments")
     say(
         f"opened {result['opened']}, closed {result['closed']} in this run; icflows breaks --biller {biller} lists them"
     )

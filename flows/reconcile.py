@@ -25,14 +25,18 @@ TOLD_BY_THE_PULL = "B37"  # a suspect answer: its poll has raised poll_suspect a
 
 
 @task(name="compare", retries=2, retry_delay_seconds=(10, 60), retry_condition=may_pass)
-def compare(settings_file: str, biller: str, as_of: datetime) -> ReconcileResult:
+def compare(settings_file: str, biller: str, as_of: datetime, whole: bool) -> ReconcileResult:
     """One run; repeated with the same rows it gives the same verdicts. Waits out another writer."""
-    return run_reconcile(load_settings(settings_file), biller, as_of)
+    return run_reconcile(load_settings(settings_file), biller, as_of, whole=whole)
 
 
 @flow(name="reconcile", run_name="{biller}")
-def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | None = None) -> dict[str, Any]:
+def reconcile(
+    biller: str, as_of: datetime | None = None, settings_file: str | None = None, whole: bool = False
+) -> dict[str, Any]:
     """Give every payment its one state, keep the history of breaks, and raise an alert for each new HIGH class.
+
+    `whole`: look at every payment, also at those of which nothing changed since the last run.
 
     Returns sums by state and by class, never a row.
     """
@@ -41,7 +45,7 @@ def reconcile(biller: str, as_of: datetime | None = None, settings_file: str | N
         message = f"{biller}: nothing was loaded since the last run"
         return engine.completed("Skipped", message, {"biller": biller, "status": "skipped"})
     before = last_run_id(settings, biller)
-    found = compare(str(settings.file), biller, now)
+    found = compare(str(settings.file), biller, now, whole)
     _tell(settings, biller, now, found, repeated=found.run_id == before)
     engine.artifact(f"reconcile-states-{biller}", found.states, f"Payments of {biller} by state, as of {now}")
     engine.artifact(f"reconcile-breaks-{biller}", found.breaks_open, f"Open breaks of {biller}, as of {now}")

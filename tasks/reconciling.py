@@ -25,7 +25,7 @@ from tasks.reconcile.banking_days import local_day
 from tasks.settings import Settings
 from tasks.staging import recon, sums, work
 from tasks.staging.polls import record_load
-from tasks.staging.query import Connection
+from tasks.staging.query import DUCKDB, Connection
 from tasks.work.catching_up import catch_up, keep_run
 from tasks.work.kept import kept_of
 from tasks.work.kpis import Facts as Figured
@@ -41,7 +41,8 @@ class ReconcileResult:
 
     states, excluded, held, pushed: name, rows, amount (USD, Decimal); pushed has reported, pushed and lost, or
     nothing where no push is expected · breaks_open: code, name, severity, count,
-    amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence · kpis: name, part, value, unit.
+    amount (sum of absolute amounts) · new_high: break_id, code, subject, amount, sentence · kpis: name, part, value, unit ·
+    looked_at: payments judged anew; the others kept their verdict, unless the run `is_whole`.
     """
 
     run_id: str
@@ -59,6 +60,8 @@ class ReconcileResult:
     held: list[Row] = field(default_factory=list)
     pushed: list[Row] = field(default_factory=list)
     kpis: list[Row] = field(default_factory=list)
+    looked_at: int = 0
+    is_whole: bool = True
 
     @property
     def push_loss(self) -> Decimal | None:
@@ -183,7 +186,7 @@ def _basis(rules: Rules) -> str:
     folders = (Path(__file__).with_name(name) for name in ("reconcile", "staging"))
     sources = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in _SOURCES)
     texts = [path.read_text("utf-8") for path in sources]
-    return _digest(rules.model_dump_json(), *texts)
+    return _digest(rules.model_dump_json(), DUCKDB, *texts)
 
 
 def _digest(*parts: str) -> str:
@@ -204,5 +207,5 @@ def _result(connection: Connection, run: Mapping[str, Any]) -> ReconcileResult:
         payments_amount=run["payments_amount"], states=of("state"), breaks_open=classes.to_dicts(),
         new_high=high.to_dicts(), opened=run["opened"], reopened=run["reopened"], changed=run["changed"],
         closed=run["closed"], excluded=of("excluded"), held=[row for row in of("held") if row["rows"]],
-        pushed=of("pushed"), kpis=figures.to_dicts(),
+        pushed=of("pushed"), kpis=figures.to_dicts(), looked_at=run["looked_at"], is_whole=run["is_whole"],
     )  # fmt: skip

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 Connection = duckdb.DuckDBPyConnection
+DUCKDB = duckdb.__version__
 
 
 def scalar(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> Any:
