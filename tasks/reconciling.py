@@ -122,7 +122,6 @@ def run_reconcile(
         _refuse_earlier(biller, held.last_run, as_of)
         kept.append(_keep(connection, held, rules, as_of, whole))
         keep_run(connection, archived, kept[0]["run_id"])
-    with staging.open() as connection:
         return _result(connection, kept[0])
 
 

@@ -1,7 +1,8 @@
 """What reconcile() is told of payments judged apart: sums for the classes that look at many payments at once.
 
 A payment stands straight where each side has one row of it, under its guid and to the cent, and nothing else asks
-for it. No other payment's verdict hangs on such a one, but days, batches, rates and totals count it.
+for it. No other payment's verdict hangs on such a one, nor on one that came back and was reversed; but days, batches,
+rates and totals count them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tasks.reconcile.model import MONEY, TIME, Schema, empty
+from tasks.reconcile.model import ACH_REJECTS, MONEY, TIME, Schema, empty
 
 # Rows of settled batches, summed over all that a batch or a deposit does not tell apart.
 FOLDED: Schema = {
@@ -29,11 +30,14 @@ WAITING: Schema = {
 }  # fmt: skip
 CLOCK: Schema = {"payment_date": TIME, "payment_day": pl.Date, "posted_on": pl.Date, "rows": pl.Int64}
 
+# Those that came back and were reversed, with every code that they came back with.
+BACK: Schema = {"guid_key": pl.String, "payment_day": pl.Date, "tender": pl.String, "return_code": pl.String}
+
 
 @dataclass(frozen=True)
 class Apart:
     """states: by state · pushed: as push_breaks.arrivals · named: all rows of batches that have a guid, folded; None
-    if the caller passes every row of settlements. Money in USD."""
+    if the caller passes every row of settlements · returned: rows of ach_rejects left out, back: their payments. USD."""
 
     states: pl.DataFrame = field(default_factory=lambda: empty(SUMS))
     days: pl.DataFrame = field(default_factory=lambda: empty(DAYS))
@@ -41,6 +45,8 @@ class Apart:
     clock: pl.DataFrame = field(default_factory=lambda: empty(CLOCK))
     pushed: pl.DataFrame = field(default_factory=lambda: empty(SUMS))
     named: pl.DataFrame | None = None
+    returned: pl.DataFrame = field(default_factory=lambda: empty(ACH_REJECTS))
+    back: pl.DataFrame = field(default_factory=lambda: empty(BACK))
 
 
 NOTHING = Apart()

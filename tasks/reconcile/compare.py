@@ -5,6 +5,7 @@ Beside it the invoice side: what IMT bills against what was sent to InvoiceCloud
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -94,7 +95,7 @@ def reconcile(
     shifted = clock_shift.find(work, books, returned, apart.clock, rules, as_of)
     work = work.with_columns(clock_shift=pl.col("item").is_in(shifted.items.implode()))
     books, returned = clock_shift.held_back(books, returned, shifted)
-    money = money_side.find(data, taken, returned, books, work, coverage, rules, calendar, as_of, apart.days)
+    money = money_side.find(data, taken, returned, books, work, coverage, rules, calendar, as_of, apart)
     may_be = suggestions.find(work, books, data.postings, rules, as_of)
     work = judge(_with(_with(work, money.codes), may_be), coverage, rules, calendar, as_of)
 
@@ -103,8 +104,9 @@ def reconcile(
         "item"
     )
     unknown = push_breaks.never_reported(pushed, data.postings, coverage, rules, as_of)
+    every = replace(data, ach_rejects=pl.concat([data.ach_rejects, apart.returned]))
     folded = settlements.folded(deposits, data.settlements, apart.named)
-    paid_out = deposit_control(data, folded, coverage, rules, calendar, as_of)
+    paid_out = deposit_control(every, folded, coverage, rules, calendar, as_of)
     guarded = {
         "B02": _both(
             posted_not_reported(suggestions.held_back(books, work), coverage, rules, as_of), unknown
@@ -139,8 +141,13 @@ def reconcile(
     held = {code: rows for code, (_, rows) in guarded.items()} | money.held
     arrived = push_breaks.arrivals(work, rules, as_of, apart.pushed)
     totals = _totals(items, data.payments, deposits, returned, held, arrived, apart.states)
-    totals = pl.concat([totals, money.figures])
-    return Outcome(items, breaks, totals, deposits=paid_out, suggestions=suggestions.suggested(work))
+    return Outcome(
+        items,
+        breaks,
+        pl.concat([totals, money.figures]),
+        deposits=paid_out,
+        suggestions=suggestions.suggested(work),
+    )
 
 
 def _items(
@@ -151,7 +158,7 @@ def _items(
         posted_amount="posted",
         reversed_amount=-pl.col("reversed"),
         payment_day="local_date",
-        straight=pl.lit(False),
+        at_rest=pl.lit(False),
     )
     items = items.select("item", *(pl.col(column).cast(kind) for column, kind in ITEMS.items()))
     return splits.expand(items, lines, _parts(lines, books, deposits)).drop("item")

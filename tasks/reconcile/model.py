@@ -153,7 +153,7 @@ ITEMS: Schema = {
     "reversed_amount": MONEY, "settled_amount": MONEY, "settled_date": pl.Date,
     "settled_batch_id": pl.String, "returned_amount": MONEY,
     "reject_date": TIME, "match_rule": pl.String, "state": pl.String, "state_reason": pl.String,
-    "due_by": TIME, "break_codes": pl.String, "straight": pl.Boolean,
+    "due_by": TIME, "break_codes": pl.String, "at_rest": pl.Boolean,
 }  # fmt: skip
 BREAKS: Schema = {
     "break_id": pl.String, "code": pl.String, "name": pl.String, "severity": pl.String, "subject": pl.String,

@@ -9,6 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile import chargeback_breaks, refund_breaks, return_breaks, return_rates, suspense
+from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import BankingCalendar
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import TOTALS, ZERO, Inputs
@@ -41,9 +42,9 @@ def find(
     rules: Rules,
     calendar: BankingCalendar,
     as_of: datetime,
-    days: pl.DataFrame,
+    apart: Apart,
 ) -> MoneySide:
-    """`work`: payments as weighed, before their verdicts; `days` (apart.DAYS): those judged apart."""
+    """`work`: payments as weighed, before their verdicts; `apart`: those judged apart."""
     rows = return_breaks.claimed(returned, work, rules, calendar)
     disputes = chargeback_breaks.unposted(taken, coverage, rules, calendar, as_of)
     refunds = refund_breaks.one_sided(taken, work, data.settlements, coverage, rules, calendar, as_of)
@@ -56,7 +57,7 @@ def find(
         "B24": (refunds[0], refunds[2]),
     }
     reversals = return_breaks.unsupported(taken, returned, work, coverage, rules, calendar, as_of)
-    rates = return_rates.counted(rows, work, days, rules, as_of)
+    rates = return_rates.counted(rows, work, apart, rules, as_of)
     breaks = [found for found, _ in per_item.values()]
     breaks += [aged[0], return_rates.alerts(rates, rules, as_of)]
     held = {"B23": disputes[1], "B24": refunds[1], "B41": aged[1]}

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from checks import ach_codes
+from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import day_start, local_day
 from tasks.reconcile.breaks import build
 from tasks.reconcile.model import TIME, ZERO
@@ -14,13 +15,13 @@ from tasks.reconcile.rules import Rules
 
 
 def counted(
-    returned: pl.DataFrame, work: pl.DataFrame, days: pl.DataFrame, rules: Rules, as_of: datetime
+    returned: pl.DataFrame, work: pl.DataFrame, apart: Apart, rules: Rules, as_of: datetime
 ) -> pl.DataFrame:
     """Per limit of Nacha: limit, percent, count (debits that came back), debits; no row where no debit was originated.
 
     Debits: accepted payments of the rule's tenders and last days by their payment date. `returned`
     (return_breaks.claimed): those that came back with a code of the group, each once, and interbank news none.
-    `days` (apart.DAYS): further accepted payments, none of which came back.
+    `apart`: further accepted payments, and those of them that came back.
     """
     rule, (first, today) = rules.return_rates, _span(rules, as_of)
     inside = (pl.col("local_date") > first) & (pl.col("local_date") <= today)
@@ -28,12 +29,17 @@ def counted(
         inside & pl.col("accepted") & ~pl.col("is_refund") & pl.col("tender").is_in(list(rule.tenders))
     )
     at, tender = pl.col("payment_day"), pl.col("tender").is_in(list(rule.tenders))
-    others = days.filter((at > first) & (at <= today) & tender)["rows"].sum()
+    others = apart.days.filter((at > first) & (at <= today) & tender)["rows"].sum()
+    gone = apart.back.filter((at > first) & (at <= today) & tender)
     originated = debits.height + int(others)
     back = returned.join(debits.select("item"), on="item", how="semi")
     code = pl.col("return_code").str.strip_chars().str.to_uppercase()
     limits = ach_codes.limits().with_columns(every=pl.col("codes").list.len() == 0)
-    hits = back.select("item", code=code).join(limits, how="cross")
+    named = [
+        back.select("item", code=code).cast({"item": pl.String}),
+        gone.select(item="guid_key", code=code),
+    ]
+    hits = pl.concat(named).join(limits, how="cross")
     hits = hits.filter(pl.col("every") | pl.col("codes").list.contains(pl.col("code")))
     hits = hits.group_by("limit").agg(count=pl.col("item").n_unique().cast(pl.Int64))
     rates = limits.select("limit", "percent").join(hits, on="limit", how="left", maintain_order="left")

@@ -21,7 +21,7 @@ from tasks.staging import straight, sums
 from tasks.staging.query import frame, from_us, scalar
 from tasks.staging.rows import select
 from tasks.staging.schema import RECON_RUNS
-from tasks.staging.scope import find_asked, find_scope
+from tasks.staging.scope import find_asked, find_scope, split_returns
 
 # What InvoiceCloud was told of an invoice last; and balances, where anything was told or looked at.
 _CALLS = """SELECT * FROM imt.rtdr_calls WHERE subject = 'INVOICE' AND result = 'answered' QUALIFY row_number() OVER (
@@ -143,17 +143,18 @@ def set_apart(
     else:
         find_scope(connection, held.last_run["run_id"], as_of, mates=mates)
         connection.execute(
-            """DELETE FROM recon.items WHERE hash(lower(payment_guid)) IN (SELECT h FROM temp.scope);
+            """DELETE FROM recon.items WHERE payment_guid IN (SELECT payment_guid FROM feed.payments_versions
+                   WHERE rowid IN (SELECT r FROM temp.numbers WHERE side = 'payment'));
                DELETE FROM recon.sides WHERE h IN (SELECT h FROM temp.scope)"""
         )
     kept = int(scalar(connection, "SELECT count(*) FROM recon.items"))
     draws, polls = is_on(held.inputs), held.inputs.polls
+    rejects, resting = split_returns(connection, held.inputs.ach_rejects)
     sides = straight.set_apart(connection, polls, rules, as_of, whole=whole, mates=mates, draws=draws)
-    connection.execute(
-        "DROP TABLE temp.asked; DROP TABLE IF EXISTS temp.scope; DROP TABLE IF EXISTS temp.numbers"
-    )
+    connection.execute("DROP TABLE IF EXISTS temp.scope; DROP TABLE IF EXISTS temp.numbers")
     looked = int(scalar(connection, "SELECT count(*) FROM recon.items")) - kept + sides["payments"].height
-    return replace(held.inputs, **sides), sums.apart(connection, rules, as_of), looked
+    inputs = replace(held.inputs, **(sides | {"ach_rejects": rejects}))
+    return inputs, sums.apart(connection, resting, rules, as_of), looked
 
 
 def last_run(connection: duckdb.DuckDBPyConnection) -> Mapping[str, Any] | None:
@@ -194,21 +195,42 @@ def write(
     breaks: pl.DataFrame,
     events: pl.DataFrame,
 ) -> None:
-    """Writes one run inside the caller's transaction: items added to the straight ones, totals, breaks, deposits and
-    suggestions replaced, events appended.
+    """Writes one run inside the caller's transaction: items added to those at rest, totals, breaks, deposits and
+    suggestions replaced, events appended. temp.asked of set_apart is there, and goes.
 
     Raises ControlTotalError if what was written does not add up to the payments feed and to the events.
     """
     replaced = {"totals": outcome.totals, "breaks": breaks}
     replaced["deposits"] = outcome.deposits if outcome.deposits.columns else empty(DEPOSITS)
     replaced["suggestions"] = outcome.suggestions if outcome.suggestions.columns else empty(SUGGESTIONS)
-    _insert(connection, "items", outcome.items)
+    _insert_items(connection, outcome.items)
     for table, rows in replaced.items():
         connection.execute(f"DELETE FROM recon.{table}")
         _insert(connection, table, rows)
     _insert(connection, "break_events", events)
     _insert(connection, "runs", pl.DataFrame([dict(run)], schema=dict(RECON_RUNS)))
     _check(connection, run, breaks)
+
+
+def _insert_items(connection: duckdb.DuckDBPyConnection, items: pl.DataFrame) -> None:
+    """Items of the run; payments that came back and were reversed are at rest from now on: what hangs on their guid is
+    all told, and nothing else asks for them."""
+    connection.register("written", items)
+    connection.execute(
+        """CREATE TEMP TABLE resting AS SELECT lower(payment_guid) AS guid_key FROM written
+           WHERE state = 'EXPLAINED' AND approved AND returned_amount > 0 AND break_codes IS NULL AND due_by IS NULL
+             AND match_rule = 'key1' AND payment_line_no IS NULL AND payment_guid IS NOT NULL
+             AND lower(payment_guid) NOT IN (SELECT guid_key FROM temp.asked WHERE NOT by_return AND guid_key IS NOT NULL)"""
+    )
+    connection.execute(
+        """INSERT INTO recon.items BY NAME SELECT * REPLACE (
+               coalesce(lower(payment_guid) IN (SELECT guid_key FROM temp.resting), false) AS at_rest) FROM written"""
+    )
+    connection.unregister("written")
+    connection.execute(
+        "UPDATE recon.sides SET at_rest = true WHERE h IN (SELECT hash(guid_key) FROM temp.resting)"
+    )
+    connection.execute("DROP TABLE temp.resting; DROP TABLE temp.asked")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:

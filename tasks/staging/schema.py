@@ -67,7 +67,7 @@ RECON_RUNS: Schema = {
 }  # fmt: skip
 # What a run knows each payment by: hash of its guid key, and the row numbers of its sides (tasks.staging.straight).
 SIDES_SEEN: Schema = {
-    "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "straight": pl.Boolean,
+    "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "at_rest": pl.Boolean,
 }  # fmt: skip
 OUTBOX = dict(TABLES)
 RECON = {

@@ -1,6 +1,6 @@
 """Which payments a reconcile run looks at: all, or those that changed since the last run, fell due, or are asked for.
 
-A payment is known by its guid key: lower(payment_guid). A payment that stood straight in the last run keeps its
+A payment is known by its guid key: lower(payment_guid). A payment that was at rest after the last run keeps its
 verdict until one of its own rows changes, a row without a guid or an invoice asks for it, or its time comes.
 """
 
@@ -11,6 +11,7 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
+from checks import ach_codes
 from tasks.reconcile import Inputs
 from tasks.reconcile.dead_invoices import DEAD
 from tasks.reconcile.draw_breaks import is_on, opted_out
@@ -33,27 +34,35 @@ _REFERENCES = f"""
     UNION SELECT processor_reference FROM feed.settlements WHERE payment_guid IS NULL
     UNION SELECT processor_reference FROM imt.chargebacks UNION SELECT processor_reference FROM imt.refunds"""
 _GUIDS = f"""
-    SELECT original_payment_guid AS key FROM feed.ach_rejects UNION SELECT payment_guid FROM imt.chargebacks
-    UNION SELECT payment_guid FROM imt.refunds
+    SELECT payment_guid AS key FROM imt.chargebacks UNION SELECT payment_guid FROM imt.refunds
     UNION SELECT refund_of_guid FROM feed.payments WHERE refund_of_guid IS NOT NULL
-    UNION SELECT payment_guid FROM imt.postings WHERE {ODD}
-    UNION SELECT payment_guid FROM imt.postings WHERE posting_id IN (
-        SELECT reverses_posting_id FROM imt.postings WHERE reverses_posting_id IS NOT NULL)"""
+    UNION SELECT payment_guid FROM imt.postings WHERE {ODD} OR kind NOT IN ('PAYMENT', 'REVERSAL')
+    UNION SELECT unnest([b.payment_guid, r.payment_guid]) FROM imt.postings b
+          JOIN (SELECT reverses_posting_id, payment_guid FROM imt.postings WHERE reverses_posting_id IS NOT NULL) r
+               ON r.reverses_posting_id = b.posting_id
+          WHERE lower(b.payment_guid) IS DISTINCT FROM lower(r.payment_guid)"""
+# A return or a reversal under the payment's own guid asks as well, but for no more than what hangs on that guid.
+_RETURNED = "SELECT original_payment_guid AS key FROM feed.ach_rejects"
 _NAMELESS_RETURNS = "SELECT account_number AS key FROM feed.ach_rejects WHERE original_payment_guid IS NULL"
 
 
 def find_asked(connection: duckdb.DuckDBPyConnection, data: Inputs, as_of: datetime) -> None:
-    """Makes temp.asked (guid_key): payments that other rows ask for. `data`: all frames but payments, settlements,
+    """Makes temp.asked (guid_key, by_return): payments that other rows ask for. `data`: all frames but payments, settlements,
     postings and pushes, which stay in the file."""
     named = {
         "processor_reference": _keys(connection, _REFERENCES, id_key("key")),
         "account_number": _keys(connection, _NAMELESS_RETURNS, reference_key("key")),
         "invoice_number": _invoices(data, as_of),
     }
-    guids = _keys(connection, _GUIDS, id_key("key"))
-    connection.register("asked_guids", guids.to_frame("key"))
-    connection.execute("CREATE TEMP TABLE asked AS SELECT key AS guid_key FROM asked_guids")
-    connection.unregister("asked_guids")
+    connection.execute("CREATE TEMP TABLE asked (guid_key VARCHAR, by_return BOOLEAN)")
+    for sql, by_return in ((_GUIDS, False), (_RETURNED, True)):
+        connection.register("asked_guids", _keys(connection, sql, id_key("key")).to_frame("key"))
+        connection.execute("INSERT INTO temp.asked SELECT key, $1 FROM asked_guids", [by_return])
+        connection.unregister("asked_guids")
+    told = ach_codes.lookup(data.ach_rejects).filter(pl.col("code_group") == "INTERBANK")
+    connection.register("between_banks", told.select(key=id_key("original_payment_guid")).drop_nulls())
+    connection.execute("INSERT INTO temp.asked SELECT key, false FROM between_banks")
+    connection.unregister("between_banks")
     for column, keys in named.items():
         _ask(connection, keys, f"lower({column})", "")
     _ask(connection, opted_out(data), "lower(account_number)", "AND payment_source = 'AUTOPAY'")
@@ -77,7 +86,7 @@ def _ask(connection: duckdb.DuckDBPyConnection, keys: pl.Series, column: str, mo
         return
     connection.register("asked_keys", keys.to_frame("key"))
     connection.execute(
-        f"""INSERT INTO temp.asked SELECT lower(payment_guid) FROM feed.payments
+        f"""INSERT INTO temp.asked SELECT lower(payment_guid), false FROM feed.payments
             WHERE {column} IN (SELECT key FROM asked_keys) {more}"""
     )
     connection.unregister("asked_keys")
@@ -94,9 +103,9 @@ def find_scope(
     _find_fresh(connection, last_run_id)
     connection.execute(
         """CREATE TEMP TABLE scope AS SELECT DISTINCT h FROM (
-               SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE guid_key IS NOT NULL
-               UNION SELECT h FROM recon.sides WHERE NOT straight
-               UNION SELECT hash(lower(payment_guid)) FROM recon.items WHERE straight AND due_by <= $1::TIMESTAMPTZ)""",
+               SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE NOT by_return
+               UNION SELECT h FROM recon.sides WHERE NOT at_rest
+               UNION SELECT hash(lower(payment_guid)) FROM recon.items WHERE at_rest AND due_by <= $1::TIMESTAMPTZ)""",
         [as_of],
     )
     if mates:
@@ -112,7 +121,7 @@ def find_scope(
     connection.execute(
         f"""CREATE TEMP TABLE numbers AS
             WITH known AS (SELECT * FROM recon.sides WHERE h IN (SELECT h FROM temp.scope))
-            {known} UNION SELECT side, r FROM temp.fresh"""
+            {known} UNION SELECT side, r FROM temp.fresh WHERE r IS NOT NULL"""
     )
     connection.execute("DROP TABLE temp.fresh")
 
@@ -138,6 +147,10 @@ def _find_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str) -> None
                 WHERE rowid IN (SELECT r FROM temp.fresh_rows) AND {named}"""
         )
         connection.execute("DROP TABLE temp.fresh_rows")
+    connection.execute(
+        """INSERT INTO temp.fresh SELECT 'return', NULL, hash(lower(original_payment_guid)) FROM feed.ach_rejects_versions
+           WHERE poll_id IN (SELECT load_id FROM temp.came) AND original_payment_guid IS NOT NULL"""
+    )
     connection.execute("DROP TABLE temp.came")
 
 
@@ -150,3 +163,17 @@ def _add_moved(connection: duckdb.DuckDBPyConnection) -> None:
             f"""INSERT INTO temp.fresh_rows SELECT rowid FROM imt.postings_versions
                 WHERE posting_id IN ({again}) AND rowid NOT IN (SELECT r FROM temp.fresh_rows)"""
         )
+
+
+def split_returns(
+    connection: duckdb.DuckDBPyConnection, rejects: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Returns to be looked at, and those of payments that are at rest since an earlier run. temp.asked is there, and
+    recon.sides holds nothing of the scope."""
+    found = """SELECT DISTINCT guid_key FROM temp.asked
+               WHERE by_return AND hash(guid_key) IN (SELECT h FROM recon.sides WHERE at_rest)"""
+    resting = frame(connection, found)
+    keyed = rejects.with_columns(guid_key=id_key("original_payment_guid"))
+    parts = (keyed.join(resting, on="guid_key", how=how, maintain_order="left") for how in ("anti", "semi"))
+    looked_at, others = (part.drop("guid_key") for part in parts)
+    return looked_at, others

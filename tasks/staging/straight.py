@@ -13,12 +13,14 @@ import polars as pl
 
 from tasks.errors import ControlTotalError
 from tasks.reconcile import Inputs, Rules, reconcile
-from tasks.reconcile.model import TIME
+from tasks.reconcile.model import ITEMS, TIME
 from tasks.staging.query import scalar
 from tasks.staging.rows import rows_by_number
 from tasks.staging.scope import SIDES
 
-_KIND = ("payment_day", "tender", "settled_date")
+_VERDICT = {
+    name: ITEMS[name] for name in ("payment_day", "tender", "settled_date", "state", "state_reason", "due_by")
+}
 _AT_REST = ("MATCHED_PROVISIONAL", "MATCHED_FINAL", "IN_FLIGHT")
 _PLAIN = "strlen({0}) = length({0}) AND right({0}, 1) <> ' '"  # its key is lower() of it, as in tasks.reconcile.keys
 # Each side as numbers: texts would have to travel through the joins. `named`: account and invoice as written.
@@ -81,7 +83,7 @@ _ITEMS = f"""
            v.payment_amount - {{fee}} AS posted_amount, j.effective_date AS posted_on, 0.00 AS reversed_amount,
            CASE WHEN j.settled_date IS NULL THEN 0.00 ELSE v.payment_amount END AS settled_amount, j.settled_date,
            j.settled_batch_id, 0.00 AS returned_amount, 'key1' AS match_rule, k.state, k.state_reason, k.due_by,
-           true AS straight
+           true AS at_rest
     FROM temp.joined j JOIN feed.payments_versions v ON v.rowid = j.payment JOIN verdicts k ON {_SAME_KIND}
     WHERE {_STRAIGHT}"""
 # What the next run knows the payments by. Row numbers stay: nothing is ever deleted from a table of versions.
@@ -161,9 +163,11 @@ def _verdicts(
     A kind whose verdict can change without a row or its due time is left out: its payments are looked at one by one.
     """
     connection.execute(_KINDS)
+    if not scalar(connection, "SELECT count(*) FROM temp.kinds"):
+        return pl.DataFrame(schema=_VERDICT)
     sides = rows_by_number(connection, "temp.kinds")
     nothing = {"ach_rejects": pl.DataFrame()}
     items = reconcile(Inputs(**(sides | nothing), polls=polls), rules, as_of).items
     rests = pl.col("state").is_in(_AT_REST) & pl.col("break_codes").is_null()
     waits = (pl.col("state") == "MATCHED_FINAL") | (pl.col("due_by") > pl.lit(as_of, TIME)).fill_null(False)
-    return items.filter(rests & waits).select(*_KIND, "state", "state_reason", "due_by")
+    return items.filter(rests & waits).select(list(_VERDICT))

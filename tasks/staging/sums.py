@@ -9,24 +9,27 @@ import duckdb
 import polars as pl
 
 from tasks.reconcile import Rules
-from tasks.reconcile.apart import CLOCK, DAYS, FOLDED, SUMS, WAITING, Apart
+from tasks.reconcile.apart import BACK, CLOCK, DAYS, FOLDED, SUMS, WAITING, Apart
+from tasks.reconcile.keys import id_key
 from tasks.reconcile.model import Schema
 from tasks.staging.query import frame
 
-_STATES = "SELECT state AS name, count(*) AS rows, sum(payment_amount) AS amount FROM recon.items WHERE straight GROUP BY ALL"
-_DAYS = """SELECT payment_day, tender, settled_date IS NOT NULL AS settled, count(*) AS rows
-    FROM recon.items WHERE straight GROUP BY ALL"""
+_STATES = "SELECT state AS name, count(*) AS rows, sum(payment_amount) AS amount FROM recon.items WHERE at_rest GROUP BY ALL"
+_DAYS = """SELECT payment_day, tender, settled_date IS NOT NULL OR returned_amount > 0 AS settled, count(*) AS rows
+    FROM recon.items WHERE at_rest GROUP BY ALL"""
 _WAITING = """SELECT payment_date, payment_day, tender, payment_amount FROM recon.items
-    WHERE straight AND settled_date IS NULL"""
+    WHERE at_rest AND settled_date IS NULL AND returned_amount = 0"""
 # No zone is off by less than a quarter of an hour: payments of one quarter move over midnight together.
 _CLOCK = """SELECT min(payment_date) AS payment_date, payment_day, posted_on, count(*) AS rows FROM recon.items
-    WHERE straight AND payment_date > $1::TIMESTAMPTZ GROUP BY payment_day, posted_on, epoch_us(payment_date) // 900_000_000"""
+    WHERE at_rest AND payment_date > $1::TIMESTAMPTZ GROUP BY payment_day, posted_on, epoch_us(payment_date) // 900_000_000"""
 _PUSHED = """
-    WITH due AS (SELECT payment_amount, pushed_at FROM recon.items WHERE straight AND payment_date >= $1::TIMESTAMPTZ
+    WITH due AS (SELECT payment_amount, pushed_at FROM recon.items WHERE at_rest AND payment_date >= $1::TIMESTAMPTZ
                  AND payment_date + to_microseconds($2::BIGINT) < $3::TIMESTAMPTZ)
     SELECT 'reported' AS name, count(*) AS rows, coalesce(sum(payment_amount), 0) AS amount FROM due
     UNION ALL SELECT 'pushed', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NOT NULL
     UNION ALL SELECT 'lost', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NULL"""
+_RETURNED = """SELECT lower(payment_guid) AS guid_key, payment_day, tender FROM recon.items
+    WHERE at_rest AND returned_amount > 0"""
 _NAMED = """
     SELECT settled_batch_id, settled_date, transaction_type, batch_total, batch_item_count, false AS excluded,
            count(*) AS rows, sum(settled_amount) AS settled_amount, coalesce(sum(fee_amount), 0) AS fee_amount,
@@ -43,8 +46,10 @@ _MATCHING = """SELECT state, match_rule, break_codes, count(*) AS rows, sum(paym
     FROM recon.items WHERE approved AND payment_amount > 0 GROUP BY ALL"""
 
 
-def apart(connection: duckdb.DuckDBPyConnection, rules: Rules, as_of: datetime) -> Apart:
-    """Of the payments in recon.items that stand straight, and of all settled rows with a guid."""
+def apart(
+    connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame, rules: Rules, as_of: datetime
+) -> Apart:
+    """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns."""
     since = as_of - timedelta(hours=rules.codes["B39"].within_hours)
     pushed = pl.DataFrame(schema=dict(SUMS))
     if rules.pump_since is not None:
@@ -57,7 +62,17 @@ def apart(connection: duckdb.DuckDBPyConnection, rules: Rules, as_of: datetime) 
         clock=_shaped(connection, _CLOCK, CLOCK, [since]),
         pushed=pushed,
         named=_shaped(connection, _NAMED, FOLDED),
+        returned=returned,
+        back=_back(connection, returned),
     )
+
+
+def _back(connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame) -> pl.DataFrame:
+    rows = _shaped(
+        connection, _RETURNED, {name: kind for name, kind in BACK.items() if name != "return_code"}
+    )
+    codes = returned.select("return_code", guid_key=id_key("original_payment_guid"))
+    return rows.join(codes, on="guid_key").select(list(BACK))
 
 
 def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

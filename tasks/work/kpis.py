@@ -63,7 +63,7 @@ def kpis(
 def _matching(items: pl.DataFrame) -> Iterator[Figure]:
     """Matchable: approved money in that is matched by a key or an exception; what is not due yet is neither."""
     exception, keyed = pl.col("state").is_in(_EXCEPTIONS), pl.col("match_rule").is_not_null()
-    wrong = pl.col("break_codes").fill_null("").str.contains_any(_MISMATCHES)
+    wrong = pl.col("break_codes").fill_null("").str.contains_any(list(_MISMATCHES))
     matchable = items.filter(keyed | exception)
     matched = matchable.filter(keyed & ~wrong & ~pl.col("state").is_in(["AMBIGUOUS", "SUGGESTED"]))
     broken = matchable.filter(exception)
