@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.archive import Archive, sync_folder, translated_os_errors, write_durably
+from tasks.archive import Archive, translated_os_errors, write_durably
+from tasks.archive_lines import append_lines, read_lines
 from tasks.outbox.model import APPLIED, FILES, shaped
 from tasks.outbox.states import Move
 
@@ -57,16 +57,15 @@ class History:
 
     def note(self, move: Move) -> None:
         """Appends one move and waits until it is on the disk."""
-        _append(self.path(move.file_id, ".moves"), move.as_dict())
+        append_lines(self.path(move.file_id, ".moves"), [move.as_dict()])
 
     def note_withheld(self, line: dict[str, Any]) -> None:
         """Keeps that a person withheld an event: event_id, version, invoice_number, at, by, note."""
-        _append(self.folder / "withheld.jsonl", line)
+        append_lines(self.folder / "withheld.jsonl", [line])
 
     def withheld(self) -> pl.DataFrame:
         """Events ever withheld, as rows of outbox.applied."""
-        path = self.folder / "withheld.jsonl"
-        lines = list(_lines(path)) if path.exists() else []
+        lines = read_lines(self.folder / "withheld.jsonl")
         rows = [{**line, "at": datetime.fromisoformat(line["at"]), "outcome": "withheld"} for line in lines]
         return shaped(
             pl.DataFrame(rows, schema={n: k for n, k in APPLIED.items() if n != "file_id"}), APPLIED
@@ -74,10 +73,8 @@ class History:
 
     def moves(self, file_id: str) -> list[Move]:
         """The moves of one file in order. A torn line, or one that was noted twice, counts once or not at all."""
-        path = self.path(file_id, ".moves")
-        if not path.exists():
-            return []
-        found = {move.n: move for line in _lines(path) if (move := _move(line))}
+        lines = read_lines(self.path(file_id, ".moves"))
+        found = {move.n: move for line in lines if (move := _move(line))}
         return [found[n] for n in sorted(found)]
 
     def sent_files(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, list[Move]]]:
@@ -87,34 +84,6 @@ class History:
             if moves:
                 line = json.loads(note.read_text("utf-8"))
                 yield _file_line(line), pl.read_parquet(note.with_suffix(".parquet")), moves
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    """One JSON line, on the disk when this returns."""
-    text = json.dumps(line, default=str, sort_keys=True).encode() + b"\n"
-    with translated_os_errors("archive"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not path.exists()
-        with path.open("a+b") as log:
-            if log.tell():
-                log.seek(-1, os.SEEK_END)
-                if log.read(1) != b"\n":
-                    log.write(b"\n")  # a torn line never happened; it must not swallow this one
-            log.write(text)
-            log.flush()
-            os.fsync(log.fileno())
-        if fresh:
-            sync_folder(path.parent)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            found = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            yield found
 
 
 def _move(line: dict[str, Any]) -> Move | None:
