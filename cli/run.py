@@ -104,7 +104,11 @@ def reconcile(
     settings = load_settings(config)
     settings.biller(biller)
     result = run_flow(
-        "reconcile", "reconcile", biller=biller, as_of=business_time(as_of), settings_file=str(settings.file),
+        "reconcile",
+        "reconcile",
+        biller=biller,
+        as_of=business_time(as_of),
+        settings_file=str(settings.file),
         whole=whole,
     )
     if as_json:
