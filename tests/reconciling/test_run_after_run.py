@@ -34,7 +34,7 @@ from tasks.staging.query import frame
 from tasks.staging.rows import select
 
 CLOSE = datetime(2026, 10, 30, 23, tzinfo=UTC)
-STEPS = int(os.environ.get("ICFLOWS_PROVE_STEPS", "6"))
+STEPS = int(os.environ.get("ICFLOWS_PROVE_STEPS", "4"))
 SEEDS = range(1, int(os.environ.get("ICFLOWS_PROVE_SEEDS", "0")) // 4 + 2)
 FEEDS = ("payments", "settlements", "ach-rejects", "autopay", "paperless")
 KEY = "after-key-11bb"
@@ -60,7 +60,7 @@ ach_rejects = {{ initial = "60d", max_window = "60d" }}
 def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Carrier:
     unseen = dict.fromkeys((*SENT_ONLY, *SERVED_ONLY), 0)
     folder = tmp_path_factory.mktemp("carrier")
-    return generate(request.param, 500, 40, CLOSE, folder, plant=ALL_PLANT | unseen)
+    return generate(request.param, 320, 40, CLOSE, folder, plant=ALL_PLANT | unseen)
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ def test_run_after_run_says_the_same_as_one_run_of_everything(
         looked.append(stands(settings, "SELECT is_whole, looked_at, payments_rows FROM recon.runs").row(-1))
     assert [whole for whole, _, _ in looked] == [True] + [False] * (STEPS - 1)
     straight = stands(settings, "SELECT count(*) AS n FROM recon.items WHERE at_rest")["n"][0]
-    assert straight > 250
-    assert all(seen < payments - 250 for _, seen, payments in looked[1:])
+    assert straight > 120
+    assert all(seen < payments - 120 for _, seen, payments in looked[1:])
 
 
 def test_time_alone_moves_verdicts(
@@ -175,7 +175,7 @@ def test_time_alone_moves_verdicts(
     settings = load_settings(tmp_path / "icflows.toml")
     arrives(settings, sandbox, carrier, CLOSE, tmp_path / "files")
     run_reconcile(settings, "acme", CLOSE)
-    for later in (timedelta(hours=5), timedelta(days=3), timedelta(days=30), timedelta(days=130)):
+    for later in (timedelta(hours=5), timedelta(days=3), timedelta(days=130)):
         as_of = CLOSE + later
         said = of_everything(settings, as_of)
         run_reconcile(settings, "acme", as_of)
