@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from sandbox.carrier.returns import FINAL_FOR, SIGNED_OFF, WAS_FINAL
+from sandbox.carrier.returns import FINAL_FOR, IN_TIME_FOR, SIGNED_OFF, WAS_FINAL
 from sandbox.carrier.span import OLD_BANKING_DAYS, Span
 
 DEFAULT_PLANT: dict[str, int] = {
@@ -103,6 +103,8 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
     returned = pl.col("returned") & (pl.col("reject_date") <= span.old)
     aged, card = clean & (age >= OLD_BANKING_DAYS), pl.col("tender") == "CARD"
     long_final = clean & alone & (pl.col("local_date") < span.old.date() - FINAL_FOR)
+    # Late for the period alone, and in time for its code, whose sixty days begin with the settlement.
+    in_time = aged & alone & (pl.col("local_date") > span.close.date() - IN_TIME_FOR)
     long_ago = clean & (age >= _UNTIMELY_BANKING_DAYS) & alone
     # Classes with the rarest candidates first.
     fits: list[tuple[str, int, pl.Expr]] = [
@@ -119,7 +121,7 @@ def assign(book: pl.DataFrame, span: Span, wanted: Mapping[str, int]) -> pl.Data
         ("B30", wanted["B30"], clean & alone),
         ("B19", wanted["B19"], returned & (pl.col("cents") > 5_000)),
         (WAS_FINAL, wanted["B21"] // 2, long_final & (pl.col("tender") == "EFT")),
-        (SIGNED_OFF, (wanted["B21"] + 1) // 2, aged & alone & (pl.col("tender") == "EFT")),
+        (SIGNED_OFF, (wanted["B21"] + 1) // 2, in_time & (pl.col("tender") == "EFT")),
         ("B22", wanted["B22"], long_ago & (pl.col("tender") == "EFT")),
         ("B17", wanted["B17"], aged & alone & (pl.col("tender") == "EFT")),
         ("B23", wanted["B23"], aged & alone & card & (age >= _DISPUTED_BANKING_DAYS)),

@@ -29,6 +29,7 @@ SIGNED_OFF, WAS_FINAL, LATE_CODE = "B21/signed", "B21/final", "R10"
 SIGNED_BEFORE = timedelta(days=3)  # before the close; the day is signed off then
 # Final two banking days after the sixtieth day; back on the next, which is still within the code's window and slack.
 _SIXTY, _FINAL_AFTER, FINAL_FOR = timedelta(days=60), 3, timedelta(days=72)
+IN_TIME_FOR = timedelta(days=55)
 ORPHAN_AGE = timedelta(days=6)
 NAMED_AFTER_DAYS, NAMELESS_AFTER_DAYS = 7, 15
 _SCHEMA = pl.Schema(
