@@ -60,7 +60,7 @@ simulate: setup
 prove: setup
 	ICFLOWS_PROVE_SEEDS=20 ICFLOWS_PROVE_DAYS=90 ICFLOWS_PROVE_ACCOUNTS=2000 ICFLOWS_PROVE_LAWS=50 $(BIN)/python -m pytest -n 0 --timeout 1800 tests/reconciling/test_all_classes.py tests/reconciling/test_reconcile_laws.py
 
-# Small faults put into the money rules by mutmut, and how many of them the tests notice; some hours on two cores.
+# Small faults put into the money rules by mutmut, and how many of them the tests notice.
 mutate: setup
 	$(BIN)/python -m benchmarks.mutation --least 90
 

@@ -61,7 +61,7 @@ def reconcile(
 ) -> Outcome:
     """Compares the frames as of `as_of` (aware). Pure: same frames, same outcome, in any row order.
 
-    `apart`: sums of payments that the frames leave out because they stand straight; with them the outcome's breaks and
+    `apart`: sums of payments that the frames leave out because they are at rest; with them the outcome's breaks and
     totals are those of all payments, its items those of the frames.
     """
     calendar, data, zone = calendar or BankingCalendar(), inputs.trimmed(), rules.zone

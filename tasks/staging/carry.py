@@ -61,7 +61,6 @@ def _groups(names: list[tuple[str, str]]) -> list[list[str]]:
 
 def _copied(old: Staging, new: Staging, names: list[str]) -> dict[str, int]:
     """Copies all of `names` or, where one cannot be read, none. Each time by a connection of its own: DuckDB gives a
-
     database up for good when it meets a damaged block.
     """
     with new.open() as connection:

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from tasks.reconcile.model import EVENTS, HISTORY, TIME, Schema
-from tasks.staging.query import frame, scalar
+from tasks.staging.query import frame, scalar, shaped
 from tasks.staging.schema import RECON_RUNS
 from tasks.work.model import KPIS, PERIODS, PROGRAM, WORK_EVENTS
 
@@ -48,8 +48,7 @@ _BREAKS = """
 
 def record(connection: duckdb.DuckDBPyConnection, run_id: str) -> pl.DataFrame:
     """One run as it stands in schema recon, also inside the transaction that writes it (one row of RUN_RECORD)."""
-    found = frame(connection, _RECORD, [run_id])
-    return found.select(pl.col(name).cast(kind) for name, kind in RUN_RECORD.items())
+    return shaped(connection, _RECORD, RUN_RECORD, [run_id])
 
 
 def run_ids(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -60,12 +59,12 @@ def run_ids(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def words(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """All words of people (WORK_EVENTS), in order."""
     sql = f"""SELECT * FROM recon.work_events WHERE "by" <> '{PROGRAM}' ORDER BY sequence"""
-    return _shaped(frame(connection, sql), WORK_EVENTS)
+    return shaped(connection, sql, WORK_EVENTS)
 
 
 def periods(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """All closed periods (PERIODS), in the order in which they were closed."""
-    return _shaped(frame(connection, "SELECT * FROM recon.periods ORDER BY rowid"), PERIODS)
+    return shaped(connection, "SELECT * FROM recon.periods ORDER BY rowid", PERIODS)
 
 
 def missing(table: str, rows: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
@@ -107,7 +106,3 @@ def add_breaks(
 def forget_fingerprint(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     """Lets a run as of the same moment be done again: its verdicts on payments are gone, only its line is back."""
     connection.execute("UPDATE recon.runs SET fingerprint = '' WHERE run_id = $1", [run_id])
-
-
-def _shaped(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    return rows.select(pl.col(name).cast(kind) for name, kind in schema.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,3 +30,10 @@ def frame(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[
     result = pl.from_arrow(table)
     assert isinstance(result, pl.DataFrame)
     return result
+
+
+def shaped(
+    connection: duckdb.DuckDBPyConnection, sql: str, schema: Mapping[str, Any], parameters: Sequence[Any] = ()
+) -> pl.DataFrame:
+    """`frame` cut to the columns of a Polars schema, with its types."""
+    return frame(connection, sql, parameters).select(pl.col(name).cast(kind) for name, kind in schema.items())

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from tasks.reconcile.model import SCHEMAS, Schema, empty
-from tasks.staging.query import frame
+from tasks.staging.query import frame, shaped
 from tasks.staging.scope import ODD
 
 # Frame → table, and the column that holds its row numbers.
@@ -41,5 +41,4 @@ def rows_by_number(
 def select(connection: duckdb.DuckDBPyConnection, table: str, schema: Schema) -> pl.DataFrame:
     """The columns of `schema` of a table or subquery (with what follows FROM), with its types."""
     names = ", ".join(f'"{name}"' for name in schema)
-    found = frame(connection, f"SELECT {names} FROM {table}")
-    return found.select(pl.col(name).cast(kind) for name, kind in schema.items())
+    return shaped(connection, f"SELECT {names} FROM {table}", schema)

@@ -43,6 +43,10 @@ _GUIDS = f"""
           WHERE lower(b.payment_guid) IS DISTINCT FROM lower(r.payment_guid)"""
 # A return or a reversal under the payment's own guid asks as well, but for no more than what hangs on that guid.
 _RETURNED = "SELECT original_payment_guid AS key FROM feed.ach_rejects"
+_THEMSELVES = "SELECT key, false FROM asked_keys"
+_PAYMENTS = (
+    "SELECT lower(payment_guid), false FROM feed.payments WHERE lower({}) IN (SELECT key FROM asked_keys)"
+)
 _NAMELESS_RETURNS = "SELECT account_number AS key FROM feed.ach_rejects WHERE original_payment_guid IS NULL"
 
 
@@ -55,17 +59,14 @@ def find_asked(connection: duckdb.DuckDBPyConnection, data: Inputs, as_of: datet
         "invoice_number": _invoices(data, as_of),
     }
     connection.execute("CREATE TEMP TABLE asked (guid_key VARCHAR, by_return BOOLEAN)")
-    for sql, by_return in ((_GUIDS, False), (_RETURNED, True)):
-        connection.register("asked_guids", _keys(connection, sql, id_key("key")).to_frame("key"))
-        connection.execute("INSERT INTO temp.asked SELECT key, $1 FROM asked_guids", [by_return])
-        connection.unregister("asked_guids")
     told = ach_codes.lookup(data.ach_rejects).filter(pl.col("code_group") == "INTERBANK")
-    connection.register("between_banks", told.select(key=id_key("original_payment_guid")).drop_nulls())
-    connection.execute("INSERT INTO temp.asked SELECT key, false FROM between_banks")
-    connection.unregister("between_banks")
+    between_banks = told.select(key=id_key("original_payment_guid"))["key"].drop_nulls()
+    _ask(connection, _keys(connection, _GUIDS, id_key("key")), _THEMSELVES)
+    _ask(connection, between_banks, _THEMSELVES)
+    _ask(connection, _keys(connection, _RETURNED, id_key("key")), "SELECT key, true FROM asked_keys")
     for column, keys in named.items():
-        _ask(connection, keys, f"lower({column})", "")
-    _ask(connection, opted_out(data), "lower(account_number)", "AND payment_source = 'AUTOPAY'")
+        _ask(connection, keys, _PAYMENTS.format(column))
+    _ask(connection, opted_out(data), _PAYMENTS.format("account_number") + " AND payment_source = 'AUTOPAY'")
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, sql: str, key: pl.Expr) -> pl.Series:
@@ -81,14 +82,12 @@ def _invoices(data: Inputs, as_of: datetime) -> pl.Series:
     return pl.concat([dead, due])["key"].drop_nulls().unique()
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, keys: pl.Series, column: str, more: str) -> None:
+def _ask(connection: duckdb.DuckDBPyConnection, keys: pl.Series, found: str) -> None:
+    """Adds to temp.asked what `found` selects of asked_keys (key)."""
     if keys.is_empty():
         return
     connection.register("asked_keys", keys.to_frame("key"))
-    connection.execute(
-        f"""INSERT INTO temp.asked SELECT lower(payment_guid), false FROM feed.payments
-            WHERE {column} IN (SELECT key FROM asked_keys) {more}"""
-    )
+    connection.execute(f"INSERT INTO temp.asked {found}")
     connection.unregister("asked_keys")
 
 

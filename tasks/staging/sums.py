@@ -11,8 +11,7 @@ import polars as pl
 from tasks.reconcile import Rules
 from tasks.reconcile.apart import BACK, CLOCK, DAYS, FOLDED, SUMS, WAITING, Apart
 from tasks.reconcile.keys import id_key
-from tasks.reconcile.model import Schema
-from tasks.staging.query import frame
+from tasks.staging.query import frame, shaped
 
 _STATES = "SELECT state AS name, count(*) AS rows, sum(payment_amount) AS amount FROM recon.items WHERE at_rest GROUP BY ALL"
 _DAYS = """SELECT payment_day, tender, settled_date IS NOT NULL OR returned_amount > 0 AS settled, count(*) AS rows
@@ -54,23 +53,21 @@ def apart(
     pushed = pl.DataFrame(schema=dict(SUMS))
     if rules.pump_since is not None:
         wait = round(rules.push_wait_hours * 3600 * 1_000_000)
-        pushed = _shaped(connection, _PUSHED, SUMS, [rules.pump_since, wait, as_of])
+        pushed = shaped(connection, _PUSHED, SUMS, [rules.pump_since, wait, as_of])
     return Apart(
-        states=_shaped(connection, _STATES, SUMS),
-        days=_shaped(connection, _DAYS, DAYS),
-        waiting=_shaped(connection, _WAITING, WAITING),
-        clock=_shaped(connection, _CLOCK, CLOCK, [since]),
+        states=shaped(connection, _STATES, SUMS),
+        days=shaped(connection, _DAYS, DAYS),
+        waiting=shaped(connection, _WAITING, WAITING),
+        clock=shaped(connection, _CLOCK, CLOCK, [since]),
         pushed=pushed,
-        named=_shaped(connection, _NAMED, FOLDED),
+        named=shaped(connection, _NAMED, FOLDED),
         returned=returned,
         back=_back(connection, returned),
     )
 
 
 def _back(connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame) -> pl.DataFrame:
-    rows = _shaped(
-        connection, _RETURNED, {name: kind for name, kind in BACK.items() if name != "return_code"}
-    )
+    rows = shaped(connection, _RETURNED, {name: kind for name, kind in BACK.items() if name != "return_code"})
     codes = returned.select("return_code", guid_key=id_key("original_payment_guid"))
     return rows.join(codes, on="guid_key").select(list(BACK))
 
@@ -86,10 +83,3 @@ def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def matching(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed."""
     return frame(connection, _MATCHING)
-
-
-def _shaped(
-    connection: duckdb.DuckDBPyConnection, sql: str, schema: Schema, parameters: list[Any] | None = None
-) -> pl.DataFrame:
-    found = frame(connection, sql, parameters or [])
-    return found.select(pl.col(name).cast(kind) for name, kind in schema.items())
