@@ -75,11 +75,15 @@ class Pump:
         self._lock = threading.Lock()
 
     def push(self, until: datetime, form: Form = "form", threads: int = 2) -> PumpResult:
-        """Sends what was due by `until` (aware) and is not acknowledged yet, on `threads` lines at once."""
+        """Sends what was due by `until` (aware) and is not acknowledged yet, on `threads` lines at once; the sendings
+        of one payment in order of time, each after the one before it is answered."""
         due = int((self._texts["at"] <= until).sum())
-        todo = [*self._waiting, *range(self._place, due)]
+        todo = sorted([*self._waiting, *range(self._place, due)])
         self._place, self._waiting = due, []
-        result, work = PumpResult(), iter(todo)
+        of_payment: dict[str, list[int]] = {}
+        for index, guid in zip(todo, self._texts["PaymentGUID"].gather(todo), strict=True):
+            of_payment.setdefault(guid, []).append(index)
+        result, work = PumpResult(), iter(of_payment.values())
         with ThreadPoolExecutor(threads, thread_name_prefix="pump") as pool:
             for running in [pool.submit(self._work, work, form, result) for _ in range(threads)]:
                 running.result()
@@ -97,16 +101,21 @@ class Pump:
         with closing(Line(self._door)) as line:
             return line.ask("POST", f"/datapump/{kind}", urlencode(fields).encode(), headers)[0]
 
-    def _work(self, todo: Iterator[int], form: Form, result: PumpResult) -> None:
+    def _work(self, todo: Iterator[list[int]], form: Form, result: PumpResult) -> None:
         with closing(Line(self._door)) as line:
             while True:
                 with self._lock:
-                    index = next(todo, None)
-                if index is None:
+                    sendings = next(todo, None)
+                if sendings is None:
                     return
-                self._deliver(line, index, form, result)
+                for place, index in enumerate(sendings):
+                    if not self._deliver(line, index, form, result):
+                        with self._lock:
+                            self._waiting += sendings[place:]
+                        break
 
-    def _deliver(self, line: Line, index: int, form: Form, result: PumpResult) -> None:
+    def _deliver(self, line: Line, index: int, form: Form, result: PumpResult) -> bool:
+        """Whether it was answered, with an acknowledgement or a refusal."""
         row = self._texts.row(index, named=True)
         name, hasty = str(row.pop("push")), int(row.pop("luck")) < self._hasty
         del row["at"]
@@ -121,10 +130,9 @@ class Pump:
                 status, answer = 0, b""
             if 0 < status < 500 and status != 429:
                 self._answered(name, status, _receipt(status, answer, form), result)
-                return
+                return True
             time.sleep(self._pause * 2**turn)
-        with self._lock:
-            self._waiting.append(index)
+        return False
 
     def _cut_off(self, line: Line, rest: str, body: bytes, headers: dict[str, str]) -> None:
         try:

@@ -146,7 +146,7 @@ def test_every_push_but_the_lost_ones_arrives_as_often_as_it_is_sent(
     form: Form, carrier: Carrier, receiver: Receiver
 ) -> None:
     pump = Pump(door(receiver), carrier)
-    result = pump.push(CLOSE + timedelta(hours=1), form)
+    result = pump.push(CLOSE + timedelta(hours=1), form, threads=6)
     sent = due(carrier)
     assert result.sent == len(receiver.got) == sent["times"].sum()
     assert (result.refused, result.unlike, result.waiting) == ({}, [], 0)
