@@ -106,16 +106,16 @@ def run_reconcile(
     as_of = as_of.astimezone(UTC)
     rules, staging = rules_of(settings, biller), staging_of(settings, biller)
     archived = kept_of(settings, biller)
-    catch_up(staging, archived)
-    with staging.open() as connection:
-        last = recon.last_run(connection)
-        _refuse_earlier(biller, last, as_of)
-        if (
-            last
-            and last["as_of"] == as_of
-            and last["fingerprint"] == _fingerprint(recon.read(connection), rules)
-        ):
-            return _result(connection, last)
+    known = catch_up(staging, archived)
+    if known and known[-1].startswith(_moment(as_of)):
+        with staging.open() as connection:
+            last = recon.last_run(connection)
+            if (
+                last
+                and last["as_of"] == as_of
+                and last["fingerprint"] == _fingerprint(recon.read(connection), rules)
+            ):
+                return _result(connection, last)
     kept: list[Row] = []
     with staging.transaction(lambda: str(kept[0]["run_id"])) as connection:
         held = recon.read(connection)
@@ -123,6 +123,11 @@ def run_reconcile(
         kept.append(_keep(connection, held, rules, as_of, whole))
         keep_run(connection, archived, kept[0]["run_id"])
         return _result(connection, kept[0])
+
+
+def _moment(as_of: datetime) -> str:
+    """How the id of a run begins."""
+    return f"{as_of:%Y%m%dT%H%M%SZ}"
 
 
 def _refuse_earlier(biller: str, last: Mapping[str, Any] | None, as_of: datetime) -> None:
@@ -140,7 +145,7 @@ def _keep(connection: Connection, held: recon.Held, rules: Rules, as_of: datetim
     inputs, apart, looked_at = recon.set_apart(connection, held, rules, as_of, whole=whole)
     outcome = reconcile(inputs, rules, as_of, apart=apart)
     last_id = last["run_id"] if last else ""
-    run_id = f"{as_of:%Y%m%dT%H%M%SZ}-{_digest(as_of.isoformat(), fingerprint, last_id)[:12]}"
+    run_id = f"{_moment(as_of)}-{_digest(as_of.isoformat(), fingerprint, last_id)[:12]}"
     complete = complete_feeds(inputs.polls, rules, as_of)
     breaks, events = advance(held.breaks, outcome.breaks, as_of, run_id, complete_feeds=complete, rules=rules)
     still_open = breaks.filter(pl.col("state") == "open")

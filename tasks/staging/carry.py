@@ -11,10 +11,14 @@ from contextlib import suppress
 import duckdb
 
 from tasks.staging.query import frame
+from tasks.staging.schema import VERDICTS, items_sql
 from tasks.staging.store import Staging
 
 _SCHEMAS = ("recon", "outbox")
 _TABLES = (("check", "alerts"),)
+# Verdicts of the old file name its rows by number, and a rebuilt file has others: they go over as recon.items tells them.
+_ITEMS = ('"recon"."items"', '"recon"."judged"')  # the first a table, in files of earlier releases
+_BY_NUMBER = tuple(name for name in VERDICTS if name != "judged")
 # Tables that are nothing without each other: all of them come from the old file, or none.
 _TOGETHER = (
     ("outbox.files", "outbox.records", "outbox.applied", "outbox.moves"),
@@ -46,7 +50,8 @@ def _names(old: Staging, new: Staging) -> list[tuple[str, str]]:
             ).rows()
         except duckdb.Error:
             return []
-    return [(s, t) for s, t in tables if s in _SCHEMAS or (s, t) in _TABLES]
+    known = [(s, t) for s, t in tables if s in _SCHEMAS or (s, t) in _TABLES]
+    return [(s, t) for s, t in known if s != "recon" or t not in _BY_NUMBER]
 
 
 def _groups(names: list[tuple[str, str]]) -> list[list[str]]:
@@ -82,7 +87,10 @@ def _attach(connection: duckdb.DuckDBPyConnection, old: Staging) -> None:
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, name: str) -> int:
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS SELECT * FROM old_file.{name} LIMIT 0")
+    source = f"SELECT * FROM old_file.{name}"
+    if name in _ITEMS:
+        name, source = _ITEMS[1], items_sql("old_file.") if name == _ITEMS[1] else source
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS {source} LIMIT 0")
     connection.execute(f"DELETE FROM {name}")
-    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM old_file.{name}")
+    connection.execute(f"INSERT INTO {name} BY NAME {source}")
     return int(connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])

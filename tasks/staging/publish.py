@@ -33,7 +33,8 @@ _PLAIN = (
     "poll.watermarks",
     "check.results",
     "check.alerts",
-    *(f"recon.{name}" for name in RECON if name != "sides"),
+    "recon.items",
+    *(f"recon.{name}" for name in RECON),
     *(f"outbox.{name}" for name in OUTBOX if name != "records"),
 )
 

@@ -20,8 +20,8 @@ from tasks.reconcile.model import DEPOSITS, SCHEMAS, SUGGESTIONS, TIME, empty
 from tasks.staging import straight, sums
 from tasks.staging.query import frame, from_us, scalar
 from tasks.staging.rows import select
-from tasks.staging.schema import RECON_RUNS
-from tasks.staging.scope import find_asked, find_scope, split_returns
+from tasks.staging.schema import RECON_RUNS, VERDICTS
+from tasks.staging.scope import find_asked, find_fresh, find_scope, split_returns
 
 # What InvoiceCloud was told of an invoice last; and balances, where anything was told or looked at.
 _CALLS = """SELECT * FROM imt.rtdr_calls WHERE subject = 'INVOICE' AND result = 'answered' QUALIFY row_number() OVER (
@@ -61,11 +61,19 @@ _BILLS = """SELECT * FROM imt.balances WHERE EXISTS (SELECT 1 FROM imt.enrolment
     AND status = 'OPEN' AND coalesce(autopay_collection_date, due_date) IS NOT NULL"""
 # What earlier runs made of payments whose rows came in a further version, and which of those were told.
 _MATCHED = """
-    SELECT NULL AS key, payment_guid, state, payment_amount, (SELECT max(as_of) FROM recon.runs) AS as_of
-    FROM recon.items WHERE lower(payment_guid) IN (
-        SELECT lower(payment_guid) FROM feed.payments_versions WHERE version > 1
-        UNION ALL SELECT lower(payment_guid) FROM feed.settlements_versions WHERE version > 1
-        UNION ALL SELECT lower(original_payment_guid) FROM feed.ach_rejects_versions WHERE version > 1)
+    WITH again AS (
+        SELECT lower(payment_guid) AS key FROM feed.payments_versions WHERE version > 1
+        UNION SELECT lower(payment_guid) FROM feed.settlements_versions WHERE version > 1
+        UNION SELECT lower(original_payment_guid) FROM feed.ach_rejects_versions WHERE version > 1),
+    straight AS MATERIALIZED (SELECT payment, payment_amount, kind FROM recon.sides
+                              WHERE kind IS NOT NULL AND h IN (SELECT hash(key) FROM again)),
+    named AS MATERIALIZED (SELECT rowid AS r, payment_guid FROM feed.payments_versions
+                           WHERE rowid IN (SELECT payment FROM straight))
+    SELECT NULL AS key, payment_guid, state, payment_amount, (SELECT max(as_of) FROM recon.runs) AS as_of FROM (
+        SELECT payment_guid, state, payment_amount FROM recon.judged
+        UNION ALL SELECT n.payment_guid, k.state, s.payment_amount
+        FROM straight s JOIN named n ON n.r = s.payment JOIN recon.kinds k USING (kind))
+    WHERE lower(payment_guid) IN (SELECT key FROM again)
     UNION ALL SELECT subject, payment_guid, NULL, NULL, occurred_at FROM recon.breaks WHERE code = 'B44'"""
 # Answers refused for their layout and none good since; unknown codes of the last good answer.
 _DRIFTS = """
@@ -124,7 +132,7 @@ def may_follow(connection: duckdb.DuckDBPyConnection, last: Mapping[str, Any] | 
     if last is None or last["basis"] != basis:
         return False
     known = "SELECT count(*) FROM poll.loads WHERE load_id = $1 AND kind = 'reconcile'"
-    items = "SELECT count(*) FROM recon.items"
+    items = "SELECT (SELECT count(*) FROM recon.judged) + (SELECT count(kind) FROM recon.sides)"
     return (
         bool(scalar(connection, known, [last["run_id"]]))
         and scalar(connection, items) == last["payments_rows"]
@@ -137,22 +145,25 @@ def set_apart(
     """Inside the run's transaction: recon.items of payments that stand straight, the inputs of all others in scope, the
     sums of those left out; and how many payments the run looked at."""
     mates = held.inputs.events.height > 0
+    last_run_id = None if whole or held.last_run is None else held.last_run["run_id"]
+    if last_run_id is None:
+        for table in VERDICTS:
+            connection.execute(f"DELETE FROM recon.{table}")
+    find_fresh(connection, last_run_id)
     find_asked(connection, held.inputs, as_of)
-    if whole or held.last_run is None:
-        connection.execute("DELETE FROM recon.items; DELETE FROM recon.sides")
-    else:
-        find_scope(connection, held.last_run["run_id"], as_of, mates=mates)
-        connection.execute(
-            """DELETE FROM recon.items WHERE payment_guid IN (SELECT payment_guid FROM feed.payments_versions
-                   WHERE rowid IN (SELECT r FROM temp.numbers WHERE side = 'payment'));
-               DELETE FROM recon.sides WHERE h IN (SELECT h FROM temp.scope)"""
-        )
-    kept = int(scalar(connection, "SELECT count(*) FROM recon.items"))
+    if last_run_id is not None:
+        find_scope(connection, as_of, mates=mates)
+    kept = int(scalar(connection, "SELECT count(kind) FROM recon.sides"))
     draws, polls = is_on(held.inputs), held.inputs.polls
     rejects, resting = split_returns(connection, held.inputs.ach_rejects)
-    sides = straight.set_apart(connection, polls, rules, as_of, whole=whole, mates=mates, draws=draws)
-    connection.execute("DROP TABLE IF EXISTS temp.scope; DROP TABLE IF EXISTS temp.numbers")
-    looked = int(scalar(connection, "SELECT count(*) FROM recon.items")) - kept + sides["payments"].height
+    sides = straight.set_apart(
+        connection, polls, rules, as_of, whole=last_run_id is None, mates=mates, draws=draws
+    )
+    looked = (
+        int(scalar(connection, "SELECT sum(rows) FROM temp.straight_sums") or 0)
+        - kept
+        + sides["payments"].height
+    )
     inputs = replace(held.inputs, **(sides | {"ach_rejects": rejects}))
     return inputs, sums.apart(connection, resting, rules, as_of), looked
 
@@ -196,7 +207,7 @@ def write(
     events: pl.DataFrame,
 ) -> None:
     """Writes one run inside the caller's transaction: items added to those at rest, totals, breaks, deposits and
-    suggestions replaced, events appended. temp.asked of set_apart is there, and goes.
+    suggestions replaced, events appended. temp.asked and temp.straight_sums of set_apart are there.
 
     Raises ControlTotalError if what was written does not add up to the payments feed and to the events.
     """
@@ -223,14 +234,13 @@ def _insert_items(connection: duckdb.DuckDBPyConnection, items: pl.DataFrame) ->
              AND lower(payment_guid) NOT IN (SELECT guid_key FROM temp.asked WHERE NOT by_return AND guid_key IS NOT NULL)"""
     )
     connection.execute(
-        """INSERT INTO recon.items BY NAME SELECT * REPLACE (
+        """INSERT INTO recon.judged BY NAME SELECT * REPLACE (
                coalesce(lower(payment_guid) IN (SELECT guid_key FROM temp.resting), false) AS at_rest) FROM written"""
     )
     connection.unregister("written")
     connection.execute(
         "UPDATE recon.sides SET at_rest = true WHERE h IN (SELECT hash(guid_key) FROM temp.resting)"
     )
-    connection.execute("DROP TABLE temp.resting; DROP TABLE temp.asked")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
@@ -243,7 +253,8 @@ def _check(connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any], breaks
     feed = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM feed.payments"
     came_in = _total(connection, feed)
     try:
-        items = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM recon.items"
+        items = """SELECT coalesce(sum(rows), 0)::BIGINT, coalesce(sum(amount), 0.00) FROM (
+            SELECT rows, amount FROM temp.straight_sums UNION ALL SELECT 1, payment_amount FROM recon.judged)"""
         states = "SELECT sum(rows)::BIGINT, sum(amount) FROM recon.totals WHERE kind = 'state'"
         must_balance("payments to items", came_in, items=_total(connection, items))
         must_balance("payments to states", came_in, states=_total(connection, states))

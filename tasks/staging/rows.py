@@ -7,34 +7,27 @@ import polars as pl
 
 from tasks.reconcile.model import SCHEMAS, Schema, empty
 from tasks.staging.query import frame, shaped
-from tasks.staging.scope import ODD
-
-# Frame → table, and the column that holds its row numbers.
-_MONEY = {
-    "payments": ("feed.payments", "payment"), "postings": ("imt.postings", "posting"),
-    "settlements": ("feed.settlements", "settlement"), "pushes": ("imt.pushes", "push"),
-}  # fmt: skip
-_NAMELESS = {"settlements": "payment_guid IS NULL", "postings": ODD}
+from tasks.staging.scope import LOOSE_SIDES, SIDES
 
 
 def rows_by_number(
-    connection: duckdb.DuckDBPyConnection, numbers: str, *, nameless: bool = False
+    connection: duckdb.DuckDBPyConnection, numbers: str, *, whole: bool, loose: bool = True
 ) -> dict[str, pl.DataFrame]:
-    """payments, postings, settlements, pushes whose row numbers stand in table `numbers` (columns payment, posting,
-    settlement, push, as far as it has them); with `nameless` also settlements and postings without a guid, or with an
-    odd one."""
-    held = frame(connection, f"SELECT * FROM {numbers} LIMIT 0").columns
+    """payments, postings, settlements, pushes with the row numbers that query `numbers` tells (columns payment, posting,
+    settlement, push, as far as it has them), and with `loose` those that name no payment. Out of temp.seen_<side>, or of
+    staging where a run is `whole`."""
+    held = frame(connection, f"SELECT * FROM ({numbers}) LIMIT 0").columns
     found = {}
-    for name, (table, column) in _MONEY.items():
+    for side, (name, table, _) in SIDES.items():
         schema = SCHEMAS[name]
-        if column not in held:
-            found[name] = empty(schema)
-            continue
-        by_number = f"{table}_versions WHERE rowid IN (SELECT {column} FROM {numbers})"
-        found[name] = select(connection, by_number, schema)
-        if nameless and name in _NAMELESS:
-            loose = select(connection, f"{table} WHERE {_NAMELESS[name]}", schema)
-            found[name] = pl.concat([found[name], loose])
+        found[name] = empty(schema)
+        if side in held:
+            source, number = (f"{table}_versions", "rowid") if whole else (f"temp.seen_{side}", "rowid_")
+            found[name] = select(
+                connection, f"{source} WHERE {number} IN (SELECT {side} FROM ({numbers}))", schema
+            )
+        if loose and side in LOOSE_SIDES:
+            found[name] = pl.concat([found[name], select(connection, f"temp.loose_{side}", schema)])
     return found
 
 

@@ -65,14 +65,37 @@ RECON_RUNS: Schema = {
     "opened": pl.Int64, "reopened": pl.Int64, "changed": pl.Int64, "closed": pl.Int64,
     "breaks_open": pl.Int64, "breaks_amount": MONEY,
 }  # fmt: skip
-# What a run knows each payment by: hash of its guid key, and the row numbers of its sides (tasks.staging.straight).
+# What a run knows each payment by: hash of its guid key, and the row numbers of its sides (tasks.staging.straight). One
+# that stands straight has a kind, and what of its verdict its kind and its row of the report do not tell.
 SIDES_SEEN: Schema = {
     "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "at_rest": pl.Boolean,
+    "kind": pl.Int32, "payment_amount": MONEY, "payment_date": TIME, "posted_on": pl.Date, "pushed_at": TIME,
 }  # fmt: skip
+# Straight payments of one day, tender and settled date share a verdict; fee_apart: their fee is not posted.
+KINDS: Schema = {
+    "kind": pl.Int32, **{name: ITEMS[name] for name in ("payment_day", "tender", "settled_date")},
+    "fee_apart": pl.Boolean, **{name: ITEMS[name] for name in ("state", "state_reason", "due_by")},
+}  # fmt: skip
+# Row numbers of postings and settled items that name no payment.
+LOOSE: Schema = {"side": pl.String, "r": pl.Int64}
 OUTBOX = dict(TABLES)
+# recon.items is a view on the verdicts of payments judged one by one, and on the straight ones.
+VERDICTS = {"judged": ITEMS, "sides": SIDES_SEEN, "kinds": KINDS, "loose": LOOSE}
 RECON = {
-    "runs": RECON_RUNS, "items": ITEMS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS,
-    "deposits": DEPOSITS, "suggestions": SUGGESTIONS, "sides": SIDES_SEEN, **WORK,
+    "runs": RECON_RUNS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS, "deposits": DEPOSITS,
+    "suggestions": SUGGESTIONS, **WORK,
+}  # fmt: skip
+_OF_PAYMENT = (
+    "payment_guid", "account_number", "invoice_number", "payment_amount", "convenience_fee", "approved", "tender",
+    "payment_source", "agent_code", "payment_date",
+)  # fmt: skip
+_STRAIGHT = {
+    **{name: f"v.{name}" for name in _OF_PAYMENT},
+    **{name: f"s.{name}" for name in ("posted_on", "pushed_at", "at_rest")}, "settled_batch_id": "b.settled_batch_id",
+    **{name: f"k.{name}" for name in ("payment_day", "settled_date", "state", "state_reason", "due_by")},
+    "posted_amount": "v.payment_amount - CASE WHEN k.fee_apart THEN coalesce(v.convenience_fee, 0) ELSE 0 END",
+    "settled_amount": "CASE WHEN k.settled_date IS NULL THEN 0 ELSE v.payment_amount END",
+    "reversed_amount": "0", "returned_amount": "0", "match_rule": "'key1'",
 }  # fmt: skip
 _QUARANTINE = """quarantine_id VARCHAR PRIMARY KEY, poll_id VARCHAR NOT NULL, row_no BIGINT NOT NULL,
     reasons VARCHAR[] NOT NULL, raw JSON NOT NULL, key_text VARCHAR, first_seen_at TIMESTAMPTZ NOT NULL,
@@ -111,11 +134,27 @@ def state_views() -> list[str]:
     return [statement for text in texts for statement in text.split(";\n") if "CREATE" in statement]
 
 
+def items_sql(database: str = "") -> str:
+    """SELECT of recon.items (ITEMS), of another file than the current one if `database` names it ("old_file."): one row
+    per payment (per line of a split one). Row numbers of the report's rows hold, for nothing is ever deleted from a table
+    of versions."""
+    types = _sql_types(ITEMS)
+    straight = (f"({_STRAIGHT.get(name, 'NULL')})::{kind} AS {name}" for name, kind in types.items())
+    return f"""SELECT {", ".join(types)} FROM {database}recon.judged UNION ALL SELECT {", ".join(straight)}
+        FROM {database}recon.sides s JOIN {database}recon.kinds k ON k.kind = s.kind
+             JOIN {database}feed.payments_versions v ON v.rowid = s.payment
+             LEFT JOIN {database}feed.settlements_versions b ON b.rowid = s.settlement"""
+
+
 def frame_ddl(table: str, schema: Schema) -> str:
     """CREATE statement of a table with the columns of a Polars schema."""
-    kinds = {name: kind() if isinstance(kind, type) else kind for name, kind in schema.items()}
-    parts = [f'"{name}" {Column(name, kind, True, False, "", "").sql_type}' for name, kind in kinds.items()]
+    parts = [f'"{name}" {kind}' for name, kind in _sql_types(schema).items()]
     return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(parts)})"
+
+
+def _sql_types(schema: Schema) -> dict[str, str]:
+    kinds = {name: kind() if isinstance(kind, type) else kind for name, kind in schema.items()}
+    return {name: Column(name, kind, True, False, "", "").sql_type for name, kind in kinds.items()}
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -123,7 +162,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     last = "SELECT count(*) FROM duckdb_views() WHERE schema_name = 'imt' AND view_name = 'account_balances'"
     # Counted, because a file of an earlier release has fewer of them.
     held = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'recon' AND database_name = current_database()"
-    if scalar(connection, last) and scalar(connection, held) >= len(RECON):
+    if scalar(connection, last) and scalar(connection, held) >= len(RECON | VERDICTS):
         return
     connection.begin()
     for schema in _SCHEMAS:
@@ -137,8 +176,9 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for name, columns_sql in _FIXED.items():
         schema, table = name.split(".")
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" ({columns_sql})')
-    for name, schema_of in RECON.items():
+    for name, schema_of in (RECON | VERDICTS).items():
         connection.execute(frame_ddl(f"recon.{name}", schema_of))
+    connection.execute(f"CREATE VIEW IF NOT EXISTS recon.items AS {items_sql()}")
     for name, schema_of in OUTBOX.items():
         connection.execute(frame_ddl(f"outbox.{name}", schema_of))
     for statement in state_views():

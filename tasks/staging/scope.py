@@ -16,27 +16,28 @@ from tasks.reconcile import Inputs
 from tasks.reconcile.dead_invoices import DEAD
 from tasks.reconcile.draw_breaks import is_on, opted_out
 from tasks.reconcile.keys import id_key, reference_key
-from tasks.reconcile.model import ZERO
+from tasks.reconcile.model import SCHEMAS, ZERO
 from tasks.staging.query import frame, scalar
 
 _WHOLE_GUID = 36
 _LONGEST_OFFSET = 31  # days that AutoPay may draw before a bill is due
 # IMT's files may hold anything as a guid; one of another length is compared with care, in Polars.
-ODD = f"(payment_guid IS NULL OR length(payment_guid) <> {_WHOLE_GUID})"
-# Sides of a payment: their tables, and which of their rows name a guid.
+_ODD = f"(payment_guid IS NULL OR length(payment_guid) <> {_WHOLE_GUID})"
+# Sides of a payment: the frame of Inputs, its table, and which of its rows name no payment.
 SIDES = {
-    "payment": ("feed.payments", "true"), "posting": ("imt.postings", f"NOT {ODD}"),
-    "settlement": ("feed.settlements", "payment_guid IS NOT NULL"), "push": ("imt.pushes", "true"),
+    "payment": ("payments", "feed.payments", "false"), "posting": ("postings", "imt.postings", _ODD),
+    "settlement": ("settlements", "feed.settlements", "payment_guid IS NULL"), "push": ("pushes", "imt.pushes", "false"),
 }  # fmt: skip
+LOOSE_SIDES = ("posting", "settlement")
 # Rows that ask by something else than a guid, and rows that ask by guid: what makes a payment other than straight.
-_REFERENCES = f"""
-    SELECT DISTINCT processor_reference AS key FROM imt.postings WHERE {ODD}
-    UNION SELECT processor_reference FROM feed.settlements WHERE payment_guid IS NULL
+_REFERENCES = """
+    SELECT processor_reference AS key FROM temp.loose_posting UNION SELECT processor_reference FROM temp.loose_settlement
     UNION SELECT processor_reference FROM imt.chargebacks UNION SELECT processor_reference FROM imt.refunds"""
-_GUIDS = f"""
+_GUIDS = """
     SELECT payment_guid AS key FROM imt.chargebacks UNION SELECT payment_guid FROM imt.refunds
     UNION SELECT refund_of_guid FROM feed.payments WHERE refund_of_guid IS NOT NULL
-    UNION SELECT payment_guid FROM imt.postings WHERE {ODD} OR kind NOT IN ('PAYMENT', 'REVERSAL')
+    UNION SELECT payment_guid FROM temp.loose_posting
+    UNION SELECT payment_guid FROM imt.postings WHERE kind NOT IN ('PAYMENT', 'REVERSAL')
     UNION SELECT unnest([b.payment_guid, r.payment_guid]) FROM imt.postings b
           JOIN (SELECT reverses_posting_id, payment_guid FROM imt.postings WHERE reverses_posting_id IS NOT NULL) r
                ON r.reverses_posting_id = b.posting_id
@@ -52,7 +53,7 @@ _NAMELESS_RETURNS = "SELECT account_number AS key FROM feed.ach_rejects WHERE or
 
 def find_asked(connection: duckdb.DuckDBPyConnection, data: Inputs, as_of: datetime) -> None:
     """Makes temp.asked (guid_key, by_return): payments that other rows ask for. `data`: all frames but payments, settlements,
-    postings and pushes, which stay in the file."""
+    postings and pushes, which stay in the file. temp.loose_posting and temp.loose_settlement are there."""
     named = {
         "processor_reference": _keys(connection, _REFERENCES, id_key("key")),
         "account_number": _keys(connection, _NAMELESS_RETURNS, reference_key("key")),
@@ -91,20 +92,50 @@ def _ask(connection: duckdb.DuckDBPyConnection, keys: pl.Series, found: str) -> 
     connection.unregister("asked_keys")
 
 
-def find_scope(
-    connection: duckdb.DuckDBPyConnection, last_run_id: str, as_of: datetime, *, mates: bool
-) -> None:
-    """Makes temp.scope (h), and temp.numbers (side, r): row numbers of all that may belong to it, of a run after
-    `last_run_id`. temp.asked is there; recon.sides says what the last run knew.
+def find_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str | None) -> None:
+    """Makes temp.fresh (side, r, h): rows that were loaded since that run, and payments from which a posting was taken
+    away; none without a run. Rows that name no payment join recon.loose, and lie in temp.loose_posting and
+    temp.loose_settlement then (columns of SCHEMAS, current ones)."""
+    connection.execute("CREATE TEMP TABLE fresh (side VARCHAR, r BIGINT, h UBIGINT)")
+    if last_run_id is None:
+        for side in LOOSE_SIDES:
+            _, table, nameless = SIDES[side]
+            connection.execute(
+                f"""INSERT INTO recon.loose SELECT '{side}', rowid FROM {table}_versions
+                    WHERE is_current AND present AND {nameless}"""
+            )
+    else:
+        _add_fresh(connection, last_run_id)
+    for side in LOOSE_SIDES:
+        read_by_number(connection, side, f"SELECT r FROM recon.loose WHERE side = '{side}'", f"loose_{side}")
+
+
+def read_by_number(connection: duckdb.DuckDBPyConnection, side: str, numbers: str, name: str) -> None:
+    """Makes temp.<name>: the rows of a side with these numbers that are current, columns of SCHEMAS, number as rowid_.
+
+    By their numbers first: a condition besides would have all rows searched.
+    """
+    frame_name, table, _ = SIDES[side]
+    columns = ", ".join(f'"{column}"' for column in SCHEMAS[frame_name])
+    connection.execute(
+        f"""CREATE TEMP TABLE {name} AS
+            WITH held AS MATERIALIZED (SELECT rowid AS rowid_, is_current AND present AS holds, {columns}
+                                       FROM {table}_versions WHERE rowid IN ({numbers}))
+            SELECT * EXCLUDE (holds) FROM held WHERE holds"""
+    )
+
+
+def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates: bool) -> None:
+    """Makes temp.scope (h), and temp.known: what recon.sides had of it. All that the last run made of the scope goes, and
+    kinds whose time came. temp.fresh and temp.asked are there.
 
     `mates`: payments of one invoice are judged together (B04, B35), so the others of it come too.
     """
-    _find_fresh(connection, last_run_id)
     connection.execute(
-        """CREATE TEMP TABLE scope AS SELECT DISTINCT h FROM (
-               SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE NOT by_return
-               UNION SELECT h FROM recon.sides WHERE NOT at_rest
-               UNION SELECT hash(lower(payment_guid)) FROM recon.items WHERE at_rest AND due_by <= $1::TIMESTAMPTZ)""",
+        """CREATE TEMP TABLE scope AS
+           SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE NOT by_return
+           UNION SELECT h FROM recon.sides WHERE NOT at_rest
+           UNION SELECT h FROM recon.sides WHERE kind IN (SELECT kind FROM recon.kinds WHERE due_by <= $1::TIMESTAMPTZ)""",
         [as_of],
     )
     if mates:
@@ -114,64 +145,62 @@ def find_scope(
                                                WHERE hash(lower(payment_guid)) IN (SELECT h FROM temp.scope))
                  AND hash(lower(payment_guid)) NOT IN (SELECT h FROM temp.scope)"""
         )
-    known = " UNION ".join(
-        f"SELECT '{side}' AS side, {side} AS r FROM known WHERE {side} IS NOT NULL" for side in SIDES
-    )
     connection.execute(
-        f"""CREATE TEMP TABLE numbers AS
-            WITH known AS (SELECT * FROM recon.sides WHERE h IN (SELECT h FROM temp.scope))
-            {known} UNION SELECT side, r FROM temp.fresh WHERE r IS NOT NULL"""
+        f"""CREATE TEMP TABLE known AS
+            SELECT rowid AS rowid_, {", ".join(SIDES)} FROM recon.sides WHERE h IN (SELECT h FROM temp.scope);
+            DELETE FROM recon.sides WHERE rowid IN (SELECT rowid_ FROM temp.known);
+            DELETE FROM recon.judged WHERE NOT at_rest OR hash(lower(payment_guid)) IN (SELECT h FROM temp.scope)"""
     )
-    connection.execute("DROP TABLE temp.fresh")
+    connection.execute("DELETE FROM recon.kinds WHERE due_by <= $1::TIMESTAMPTZ", [as_of])
 
 
-def _find_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str) -> None:
-    """temp.fresh (side, r, h): rows that were loaded since, and payments from which a posting was taken away."""
+def _add_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str) -> None:
     connection.execute(
         """CREATE TEMP TABLE came AS SELECT load_id FROM poll.loads
            WHERE rowid > (SELECT rowid FROM poll.loads WHERE load_id = $1)""",
         [last_run_id],
     )
-    connection.execute("CREATE TEMP TABLE fresh (side VARCHAR, r BIGINT, h UBIGINT)")
-    for side, (table, named) in SIDES.items():
+    for side, (_, table, nameless) in SIDES.items():
         # First the numbers, then the rows: a row read by its number costs a hundredth of one that is searched.
         connection.execute(
-            f"""CREATE TEMP TABLE fresh_rows AS SELECT rowid AS r FROM {table}_versions
+            f"""CREATE TEMP TABLE fresh_numbers AS SELECT rowid AS r FROM {table}_versions
                 WHERE poll_id IN (SELECT load_id FROM temp.came)"""
         )
         if side == "posting":
             _add_moved(connection)
         connection.execute(
-            f"""INSERT INTO temp.fresh SELECT '{side}', rowid, hash(lower(payment_guid)) FROM {table}_versions
-                WHERE rowid IN (SELECT r FROM temp.fresh_rows) AND {named}"""
+            f"""CREATE TEMP TABLE fresh_rows AS SELECT rowid AS r, payment_guid FROM {table}_versions
+                WHERE rowid IN (SELECT r FROM temp.fresh_numbers);
+                INSERT INTO temp.fresh SELECT '{side}', r, hash(lower(payment_guid)) FROM temp.fresh_rows WHERE NOT {nameless};
+                INSERT INTO recon.loose SELECT '{side}', r FROM temp.fresh_rows WHERE {nameless};
+                DROP TABLE temp.fresh_rows; DROP TABLE temp.fresh_numbers"""
         )
-        connection.execute("DROP TABLE temp.fresh_rows")
     connection.execute(
         """INSERT INTO temp.fresh SELECT 'return', NULL, hash(lower(original_payment_guid)) FROM feed.ach_rejects_versions
-           WHERE poll_id IN (SELECT load_id FROM temp.came) AND original_payment_guid IS NOT NULL"""
+           WHERE poll_id IN (SELECT load_id FROM temp.came) AND original_payment_guid IS NOT NULL;
+           DROP TABLE temp.came"""
     )
-    connection.execute("DROP TABLE temp.came")
 
 
 def _add_moved(connection: duckdb.DuckDBPyConnection) -> None:
     """A posting may come again under another guid: its earlier versions name the payment that it was taken from."""
     again = """SELECT posting_id FROM imt.postings_versions
-               WHERE rowid IN (SELECT r FROM temp.fresh_rows) AND version > 1"""
+               WHERE rowid IN (SELECT r FROM temp.fresh_numbers) AND version > 1"""
     if scalar(connection, f"SELECT count(*) FROM ({again})"):
         connection.execute(
-            f"""INSERT INTO temp.fresh_rows SELECT rowid FROM imt.postings_versions
-                WHERE posting_id IN ({again}) AND rowid NOT IN (SELECT r FROM temp.fresh_rows)"""
+            f"""INSERT INTO temp.fresh_numbers SELECT rowid FROM imt.postings_versions
+                WHERE posting_id IN ({again}) AND rowid NOT IN (SELECT r FROM temp.fresh_numbers)"""
         )
 
 
 def split_returns(
     connection: duckdb.DuckDBPyConnection, rejects: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns to be looked at, and those of payments that are at rest since an earlier run. temp.asked is there, and
-    recon.sides holds nothing of the scope."""
-    found = """SELECT DISTINCT guid_key FROM temp.asked
-               WHERE by_return AND hash(guid_key) IN (SELECT h FROM recon.sides WHERE at_rest)"""
-    resting = frame(connection, found)
+    """Returns to be looked at, and those of payments that are at rest since an earlier run. Nothing of the scope stands in
+    recon.judged."""
+    resting = frame(
+        connection, "SELECT DISTINCT lower(payment_guid) AS guid_key FROM recon.judged WHERE at_rest"
+    )
     keyed = rejects.with_columns(guid_key=id_key("original_payment_guid"))
     parts = (keyed.join(resting, on="guid_key", how=how, maintain_order="left") for how in ("anti", "semi"))
     looked_at, others = (part.drop("guid_key") for part in parts)

@@ -11,24 +11,25 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
-from tasks.errors import ControlTotalError
 from tasks.reconcile import Inputs, Rules, reconcile
 from tasks.reconcile.model import ITEMS, TIME
-from tasks.staging.query import scalar
+from tasks.staging.local_days import local_day_sql
+from tasks.staging.query import from_us, scalar
 from tasks.staging.rows import rows_by_number
-from tasks.staging.scope import SIDES
+from tasks.staging.scope import SIDES, read_by_number
 
 _VERDICT = {
     name: ITEMS[name] for name in ("payment_day", "tender", "settled_date", "state", "state_reason", "due_by")
 }
 _AT_REST = ("MATCHED_PROVISIONAL", "MATCHED_FINAL", "IN_FLIGHT")
-_PLAIN = "strlen({0}) = length({0}) AND right({0}, 1) <> ' '"  # its key is lower() of it, as in tasks.reconcile.keys
+_PLAIN = "strlen({0}) = length({0}) AND NOT suffix({0}, ' ')"  # its key is lower() of it, as in tasks.reconcile.keys
+_MATES = "CASE WHEN invoice_number IS NOT NULL THEN hash(lower(invoice_number)) END"
 # Each side as numbers: texts would have to travel through the joins. `named`: account and invoice as written.
 _NAMED = "hash(account_number, invoice_number) AS named, CASE WHEN agent_code IS NOT NULL THEN hash(agent_code) END AS agent"
 _SIDE = {
     "payment": """SELECT {number} AS r, hash(lower(payment_guid)) AS h, {named}, payment_amount AS amount,
-        payment_amount - {fee} AS net, tender, timezone($2, payment_date)::DATE AS payment_day,
-        payment_source = 'AUTOPAY' AS drawn, CASE WHEN invoice_number IS NOT NULL THEN hash(lower(invoice_number)) END AS invoice,
+        payment_amount - {fee} AS net, tender, payment_date, {day} AS payment_day,
+        payment_source = 'AUTOPAY' AS drawn, {mates} AS invoice,
         approved AND refund_of_guid IS NULL AND payment_amount > 0 AND payment_line_no IS NULL
             AND NOT list_contains($1::VARCHAR[], coalesce(status, ''))
             AND {account} AND (invoice_number IS NULL OR ({bill}))
@@ -36,7 +37,7 @@ _SIDE = {
     "posting": """SELECT {number} AS r, hash(lower(payment_guid)) AS h, {named}, amount, effective_date,
         kind = 'PAYMENT' AND status = 'POSTED' AND origin = 'IC' AS plain""",
     "settlement": """SELECT {number} AS r, hash(lower(payment_guid)) AS h, settled_amount AS amount, settled_date,
-        settled_batch_id, transaction_type = 'PAYMENT' AS plain""",
+        transaction_type = 'PAYMENT' AS plain""",
     "push": """SELECT {number} AS r, hash(lower(payment_guid)) AS h, {named}, payment_amount AS amount, received_at,
         approved AND variant = 1 AS plain""",
 }  # fmt: skip
@@ -44,8 +45,8 @@ _SIDE = {
 _JOINED = """
     CREATE TEMP TABLE joined AS
     SELECT coalesce(p.h, b.h, s.h, x.h) AS h, p.r AS payment, b.r AS posting, s.r AS settlement, x.r AS push,
-           b.effective_date, s.settled_date, s.settled_batch_id, x.received_at, p.tender, p.payment_day, p.invoice, p.amount,
-           p.drawn,
+           b.effective_date, s.settled_date, x.received_at, p.tender, p.payment_date, p.payment_day,
+           p.invoice, p.amount, p.drawn,
            coalesce(p.plain AND b.plain AND b.amount = p.net AND b.named = p.named AND coalesce(b.agent = p.agent, true)
                AND (s.r IS NULL OR (s.plain AND s.amount = p.amount))
                AND (x.r IS NULL OR (x.plain AND x.amount = p.amount AND x.named = p.named
@@ -64,108 +65,113 @@ _TOGETHER = """
         SELECT invoice FROM temp.joined WHERE invoice IS NOT NULL GROUP BY invoice, amount HAVING count(*) > 1
         UNION SELECT invoice FROM temp.joined WHERE $1 AND invoice IS NOT NULL
         GROUP BY invoice HAVING count(*) > 1 AND bool_or(drawn))"""
-_STRAIGHT = "j.plain AND j.h NOT IN (SELECT h FROM temp.barred)"
-_KINDS = f"""
-    CREATE TEMP TABLE kinds AS
-    SELECT payment_day, tender, settled_date, min(payment) AS payment, arg_min(posting, payment) AS posting,
-           arg_min(settlement, payment) AS settlement
-    FROM temp.joined j WHERE {_STRAIGHT} GROUP BY payment_day, tender, settled_date"""
 _SAME_KIND = """k.payment_day = j.payment_day AND k.tender IS NOT DISTINCT FROM j.tender
     AND k.settled_date IS NOT DISTINCT FROM j.settled_date"""
-_UNJUDGED = f"""
-    INSERT INTO temp.barred SELECT j.h FROM temp.joined j JOIN (
-        SELECT payment_day, tender, settled_date FROM temp.kinds
-        EXCEPT SELECT payment_day, tender, settled_date FROM verdicts) k ON {_SAME_KIND} WHERE {_STRAIGHT}"""
-_ITEMS = f"""
-    INSERT INTO recon.items BY NAME
-    SELECT v.payment_guid, v.account_number, v.invoice_number, v.payment_amount, v.convenience_fee, v.approved, v.tender,
-           v.payment_source, v.agent_code, v.payment_date, j.payment_day, j.received_at AS pushed_at,
-           v.payment_amount - {{fee}} AS posted_amount, j.effective_date AS posted_on, 0.00 AS reversed_amount,
-           CASE WHEN j.settled_date IS NULL THEN 0.00 ELSE v.payment_amount END AS settled_amount, j.settled_date,
-           j.settled_batch_id, 0.00 AS returned_amount, 'key1' AS match_rule, k.state, k.state_reason, k.due_by,
-           true AS at_rest
-    FROM temp.joined j JOIN feed.payments_versions v ON v.rowid = j.payment JOIN verdicts k ON {_SAME_KIND}
-    WHERE {_STRAIGHT}"""
+# Kinds that no earlier run has judged, with one payment of each.
+_NEW_KINDS = f"""
+    CREATE TEMP TABLE new_kinds AS SELECT * FROM (
+    SELECT payment_day, tender, settled_date, min(payment) AS payment, arg_min(posting, payment) AS posting,
+           arg_min(settlement, payment) AS settlement
+    FROM temp.joined j WHERE plain AND h NOT IN (SELECT h FROM temp.barred) GROUP BY payment_day, tender, settled_date) j
+    WHERE NOT EXISTS (SELECT 1 FROM recon.kinds k WHERE {_SAME_KIND})"""
+_ADD_KINDS = """
+    INSERT INTO recon.kinds BY NAME
+    SELECT *, $1 AS fee_apart, (SELECT coalesce(max(kind), 0) FROM recon.kinds)
+           + row_number() OVER (ORDER BY payment_day, tender, settled_date) AS kind FROM verdicts"""
 # What the next run knows the payments by. Row numbers stay: nothing is ever deleted from a table of versions.
 _SIDES = f"""
-    INSERT INTO recon.sides SELECT h, payment, posting, settlement, push, {_STRAIGHT} FROM temp.joined j"""
-_REST = f"CREATE TEMP TABLE rest AS SELECT payment, posting, settlement, push FROM temp.joined j WHERE NOT ({_STRAIGHT})"
-_MADE = (
-    "joined",
-    "barred",
-    "kinds",
-    "rest",
-    *(f"{word}_{side}" for side in SIDES for word in ("seen", "side")),
-)
+    INSERT INTO recon.sides BY NAME
+    SELECT h, payment, posting, settlement, push, kind IS NOT NULL AS at_rest, kind, amount AS payment_amount, payment_date,
+           effective_date AS posted_on, received_at AS pushed_at
+    FROM (SELECT j.*, CASE WHEN j.plain AND j.h NOT IN (SELECT h FROM temp.barred) THEN k.kind END AS kind
+          FROM temp.joined j LEFT JOIN recon.kinds k ON {_SAME_KIND})"""
+_SUMS = """
+    CREATE TEMP TABLE straight_sums AS SELECT k.*, rows, amount FROM recon.kinds k JOIN (
+        SELECT kind, count(*) AS rows, sum(payment_amount)::DECIMAL(18,2) AS amount FROM recon.sides
+        WHERE kind IS NOT NULL GROUP BY kind) USING (kind)"""
+_REST = "SELECT payment, posting, settlement, push FROM recon.sides WHERE NOT at_rest"
+_MADE = ("joined", "barred", "new_kinds", *(f"{word}_{side}" for side in SIDES for word in ("seen", "side")))
 
 
 def set_apart(
     connection: duckdb.DuckDBPyConnection, polls: pl.DataFrame, rules: Rules, as_of: datetime, *, whole: bool,
     mates: bool, draws: bool,
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
-    """Writes recon.items of the payments that stand straight; returns the rows of all others in scope, with those that
-    name no payment: payments, postings, settlements, pushes.
+    """Writes what recon.items shows of payments that stand straight (recon.sides, recon.kinds) and their temp.straight_sums;
+    returns the rows of all others in scope: payments, postings, settlements, pushes.
 
     `mates`: what was owed is known, so several payments of one invoice are judged together; `draws`: AutoPay's among
-    them. temp.asked is there and, unless `whole`, temp.scope; recon.items and recon.sides hold nothing of the scope.
+    them. temp.asked, temp.fresh and, unless `whole`, temp.known are there; recon.sides holds nothing of the scope.
     """
-    _join(connection, rules, whole)
+    _join(connection, rules, whole, mates)
     connection.execute(_BARRED)
     if mates:
         connection.execute(_TOGETHER, [draws])
-    connection.register("verdicts", _verdicts(connection, polls, rules, as_of))
-    connection.execute(_UNJUDGED)
-    written = connection.execute(_ITEMS.format(fee=_fee(rules))).fetchall()[0][0]
-    connection.unregister("verdicts")
-    straight = scalar(connection, f"SELECT count(*) FROM temp.joined j WHERE {_STRAIGHT}")
-    if straight != written:
-        raise ControlTotalError(f"{straight} payments stand straight, {written} were written")
+    connection.execute(_NEW_KINDS)
+    if scalar(connection, "SELECT count(*) FROM temp.new_kinds"):
+        connection.register("verdicts", _verdicts(connection, polls, rules, as_of, whole))
+        connection.execute(_ADD_KINDS, [_is_fee_apart(rules)])
+        connection.unregister("verdicts")
     connection.execute(_SIDES)
-    connection.execute(_REST)
-    rest = rows_by_number(connection, "temp.rest", nameless=True)
+    connection.execute(_SUMS)
+    rest = rows_by_number(connection, _REST, whole=whole)
     for name in _MADE:
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return rest
 
 
-def _join(connection: duckdb.DuckDBPyConnection, rules: Rules, whole: bool) -> None:
+def _join(connection: duckdb.DuckDBPyConnection, rules: Rules, whole: bool, mates: bool) -> None:
     """temp.joined. Each side is a table of its own first: read inside of the join it takes twice as long."""
     names = {"account": "account_number", "bill": "invoice_number", "reference": "processor_reference"}
-    plain = {name: _PLAIN.format(column) for name, column in names.items()}
+    parts = {name: _PLAIN.format(column) for name, column in names.items()}
+    parts |= {
+        "named": _NAMED,
+        "fee": _fee(rules),
+        "day": _day(connection, rules.zone),
+        "mates": _MATES if mates else "NULL",
+    }
     void = [*rules.void_statuses, *rules.returned_statuses]
-    for side, (table, named) in SIDES.items():
-        source, number = f"{table}_versions", "rowid"
-        if not whole:  # read by their numbers first: a condition besides would have them searched
-            connection.execute(
-                f"""CREATE TEMP TABLE seen_{side} AS SELECT rowid AS rowid_, * FROM {source}
-                    WHERE rowid IN (SELECT r FROM temp.numbers WHERE side = '{side}')"""
+    for side, (_, table, nameless) in SIDES.items():
+        source, number = f"{table}_versions WHERE is_current AND present AND NOT {nameless}", "rowid"
+        if not whole:
+            numbers = (
+                f"SELECT {side} FROM temp.known UNION ALL SELECT r FROM temp.fresh WHERE side = '{side}'"
             )
-            source, number = f"temp.seen_{side}", "rowid_"
-        columns = _SIDE[side].format(number=number, named=_NAMED, fee=_fee(rules), **plain)
-        sql = f"CREATE TEMP TABLE side_{side} AS {columns} FROM {source} WHERE is_current AND present AND {named}"
-        connection.execute(sql, [void, rules.zone] if side == "payment" else [])
+            read_by_number(connection, side, numbers, f"seen_{side}")
+            source, number = f"temp.seen_{side} WHERE NOT {nameless}", "rowid_"
+        columns = _SIDE[side].format(number=number, **parts)
+        sql = f"CREATE TEMP TABLE side_{side} AS {columns} FROM {source}"
+        connection.execute(sql, [void] if side == "payment" else [])
     # Where nothing was pushed an outer join on that side would only cost time.
     pushed = scalar(connection, "SELECT count(*) FROM temp.side_push")
     connection.execute(_JOINED.format(pushes="FULL" if pushed else "LEFT"))
 
 
+def _day(connection: duckdb.DuckDBPyConnection, zone: str) -> str:
+    ends = "SELECT epoch_us(min(payment_date)), epoch_us(max(payment_date)) FROM feed.payments_versions"
+    first, last = connection.execute(ends).fetchall()[0]
+    return (
+        "NULL::DATE" if first is None else local_day_sql("payment_date", zone, from_us(first), from_us(last))
+    )
+
+
+def _is_fee_apart(rules: Rules) -> bool:
+    return rules.fee_model == "payer_paid_included"
+
+
 def _fee(rules: Rules) -> str:
     """What of the paid amount is not posted, as in compare.prepared."""
-    included = rules.fee_model == "payer_paid_included"
-    return "coalesce(convenience_fee, 0)" if included else "0"
+    return "coalesce(convenience_fee, 0)" if _is_fee_apart(rules) else "0"
 
 
 def _verdicts(
-    connection: duckdb.DuckDBPyConnection, polls: pl.DataFrame, rules: Rules, as_of: datetime
+    connection: duckdb.DuckDBPyConnection, polls: pl.DataFrame, rules: Rules, as_of: datetime, whole: bool
 ) -> pl.DataFrame:
-    """payment_day, tender, settled_date, state, state_reason, due_by: one payment of each kind, judged by reconcile().
+    """payment_day, tender, settled_date, state, state_reason, due_by: one payment of each new kind, judged by reconcile().
 
     A kind whose verdict can change without a row or its due time is left out: its payments are looked at one by one.
     """
-    connection.execute(_KINDS)
-    if not scalar(connection, "SELECT count(*) FROM temp.kinds"):
-        return pl.DataFrame(schema=_VERDICT)
-    sides = rows_by_number(connection, "temp.kinds")
+    sides = rows_by_number(connection, "FROM temp.new_kinds", whole=whole, loose=False)
     nothing = {"ach_rejects": pl.DataFrame()}
     items = reconcile(Inputs(**(sides | nothing), polls=polls), rules, as_of).items
     rests = pl.col("state").is_in(_AT_REST) & pl.col("break_codes").is_null()

@@ -13,22 +13,30 @@ from tasks.reconcile.apart import BACK, CLOCK, DAYS, FOLDED, SUMS, WAITING, Apar
 from tasks.reconcile.keys import id_key
 from tasks.staging.query import frame, shaped
 
-_STATES = "SELECT state AS name, count(*) AS rows, sum(payment_amount) AS amount FROM recon.items WHERE at_rest GROUP BY ALL"
-_DAYS = """SELECT payment_day, tender, settled_date IS NOT NULL OR returned_amount > 0 AS settled, count(*) AS rows
-    FROM recon.items WHERE at_rest GROUP BY ALL"""
-_WAITING = """SELECT payment_date, payment_day, tender, payment_amount FROM recon.items
-    WHERE at_rest AND settled_date IS NULL AND returned_amount = 0"""
+# Payments at rest: straight ones by their kinds (temp.straight_sums), those that came back and were reversed one by one.
+_STATES = """SELECT state AS name, sum(rows)::BIGINT AS rows, sum(amount) AS amount FROM (
+    SELECT state, rows, amount FROM temp.straight_sums
+    UNION ALL SELECT state, 1, payment_amount FROM recon.judged WHERE at_rest) GROUP BY ALL"""
+_DAYS = """SELECT payment_day, tender, settled, sum(rows)::BIGINT AS rows FROM (
+    SELECT payment_day, tender, settled_date IS NOT NULL AS settled, rows FROM temp.straight_sums
+    UNION ALL SELECT payment_day, tender, true, 1 FROM recon.judged WHERE at_rest) GROUP BY ALL"""
+_WAITING = """SELECT payment_date, payment_day, tender, payment_amount FROM recon.sides JOIN recon.kinds USING (kind)
+    WHERE kind IN (SELECT kind FROM recon.kinds WHERE settled_date IS NULL)"""
+_RESTING = """
+    SELECT payment_date, payment_day, posted_on, payment_amount, pushed_at FROM recon.sides JOIN recon.kinds USING (kind)
+    WHERE payment_date >= $1::TIMESTAMPTZ
+    UNION ALL SELECT payment_date, payment_day, posted_on, payment_amount, pushed_at FROM recon.judged
+    WHERE at_rest AND payment_date >= $1::TIMESTAMPTZ"""
 # No zone is off by less than a quarter of an hour: payments of one quarter move over midnight together.
-_CLOCK = """SELECT min(payment_date) AS payment_date, payment_day, posted_on, count(*) AS rows FROM recon.items
-    WHERE at_rest AND payment_date > $1::TIMESTAMPTZ GROUP BY payment_day, posted_on, epoch_us(payment_date) // 900_000_000"""
-_PUSHED = """
-    WITH due AS (SELECT payment_amount, pushed_at FROM recon.items WHERE at_rest AND payment_date >= $1::TIMESTAMPTZ
-                 AND payment_date + to_microseconds($2::BIGINT) < $3::TIMESTAMPTZ)
+_CLOCK = f"""SELECT min(payment_date) AS payment_date, payment_day, posted_on, count(*) AS rows FROM ({_RESTING})
+    WHERE payment_date > $1::TIMESTAMPTZ GROUP BY payment_day, posted_on, epoch_us(payment_date) // 900_000_000"""
+_PUSHED = f"""
+    WITH due AS (SELECT payment_amount, pushed_at FROM ({_RESTING})
+                 WHERE payment_date + to_microseconds($2::BIGINT) < $3::TIMESTAMPTZ)
     SELECT 'reported' AS name, count(*) AS rows, coalesce(sum(payment_amount), 0) AS amount FROM due
     UNION ALL SELECT 'pushed', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NOT NULL
     UNION ALL SELECT 'lost', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NULL"""
-_RETURNED = """SELECT lower(payment_guid) AS guid_key, payment_day, tender FROM recon.items
-    WHERE at_rest AND returned_amount > 0"""
+_RETURNED = "SELECT lower(payment_guid) AS guid_key, payment_day, tender FROM recon.judged WHERE at_rest"
 _NAMED = """
     SELECT settled_batch_id, settled_date, transaction_type, batch_total, batch_item_count, false AS excluded,
            count(*) AS rows, sum(settled_amount) AS settled_amount, coalesce(sum(fee_amount), 0) AS fee_amount,
@@ -41,14 +49,18 @@ _COMPARED = {
     "ach_rejects": "SELECT count(*), coalesce(sum(reject_amount), 0) FROM feed.ach_rejects",
     "postings": "SELECT count(*), coalesce(sum(amount), 0) FROM imt.postings",
 }
-_MATCHING = """SELECT state, match_rule, break_codes, count(*) AS rows, sum(payment_amount)::DECIMAL(18,2) AS payment_amount
-    FROM recon.items WHERE approved AND payment_amount > 0 GROUP BY ALL"""
+_MATCHING = """
+    SELECT state, match_rule, break_codes, sum(rows)::BIGINT AS rows, sum(amount)::DECIMAL(18,2) AS payment_amount FROM (
+        SELECT state, 'key1' AS match_rule, NULL AS break_codes, rows, amount FROM temp.straight_sums
+        UNION ALL SELECT state, match_rule, break_codes, 1, payment_amount FROM recon.judged
+        WHERE approved AND payment_amount > 0) GROUP BY ALL"""
 
 
 def apart(
     connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame, rules: Rules, as_of: datetime
 ) -> Apart:
-    """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns."""
+    """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns.
+    temp.straight_sums is there."""
     since = as_of - timedelta(hours=rules.codes["B39"].within_hours)
     pushed = pl.DataFrame(schema=dict(SUMS))
     if rules.pump_since is not None:
@@ -81,5 +93,6 @@ def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def matching(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed."""
+    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed. temp.straight_sums
+    is there."""
     return frame(connection, _MATCHING)

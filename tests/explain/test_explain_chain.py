@@ -241,6 +241,11 @@ def test_key3_matches_are_told_as_such(asked: Any) -> None:
         assert posted == ["key1"]
     assert words(asked.chain(guid), "posted") == []
     with staging_of(asked.settings, "acme").open() as connection:
-        connection.execute(f"UPDATE recon.items SET match_rule = 'key3' WHERE payment_guid = '{guid}'")
+        connection.execute(
+            f"""CREATE TEMP TABLE told AS SELECT * REPLACE ('key3' AS match_rule) FROM recon.items WHERE {changed};
+                DELETE FROM recon.judged WHERE {changed};
+                DELETE FROM recon.sides WHERE payment IN (SELECT rowid FROM feed.payments_versions WHERE {changed});
+                INSERT INTO recon.judged FROM told"""
+        )
     (told,) = words(asked.chain(guid), "posted")
     assert told.endswith("found by account, invoice and amount")

@@ -203,7 +203,10 @@ def test_feed_health(snapshot: Any) -> None:
 def test_later_a_feed_is_late_and_the_rest_is_not_compared(day: Any, tmp_path: Path) -> None:
     settings = day.copy("close", tmp_path)
     with staging_of(settings, "acme").open() as connection:
-        connection.execute("DELETE FROM recon.items WHERE tender = 'CARD'")
+        connection.execute(
+            """DELETE FROM recon.judged WHERE tender = 'CARD';
+               DELETE FROM recon.kinds WHERE tender = 'CARD'"""
+        )
         connection.execute(
             """UPDATE poll.runs SET status = 'failed', reason = 'http_503' WHERE feed = 'paperless'"""
         )

@@ -14,7 +14,7 @@ import pytest
 
 from cli.doctor_work import archived
 from tasks.archive_lines import append_lines, read_lines
-from tasks.errors import BadAnswer, StorageTrouble
+from tasks.errors import BadAnswer, StagingDamaged, StorageTrouble
 from tasks.pull import staging_of
 from tasks.reconciling import run_reconcile
 from tasks.replay import replay
@@ -106,6 +106,33 @@ def test_the_next_run_goes_on_as_if_nothing_had_been_lost(
         assert twin.rows(text) == desk.rows(text)
     last = "SELECT * EXCLUDE (run_id) FROM recon.break_events WHERE \"at\" >= TIMESTAMPTZ '2026-11-02 14:00Z' ORDER BY ALL"
     assert twin.rows(last) == desk.rows(last) != []
+
+
+ITEMS = "SELECT * FROM recon.items ORDER BY ALL"
+
+
+def test_verdicts_go_over_though_rows_have_other_numbers(desk: Any) -> None:
+    """The verdicts of straight payments name their rows by number; a rebuilt file has its rows in another order."""
+    before = desk.rows(ITEMS)
+    assert len(before) == desk.rows("SELECT count(*) AS n FROM feed.payments")[0]["n"] > 100
+    assert desk.rows("SELECT count(kind) AS n FROM recon.sides")[0]["n"] > 100
+    replay(desk.settings, "acme", LATER)
+    assert desk.rows(ITEMS) == before
+    assert desk.rows("SELECT count(*) AS n FROM recon.sides") == [{"n": 0}]
+
+
+def test_verdicts_of_an_earlier_release_go_over(desk: Any) -> None:
+    """It had recon.items as a table; its file is opened by replay alone."""
+    before = desk.rows(ITEMS)
+    desk.run(
+        """CREATE TABLE recon.were AS FROM recon.items; DROP VIEW recon.items;
+           DROP TABLE recon.judged; DROP TABLE recon.kinds; DROP TABLE recon.loose; DROP TABLE recon.sides;
+           CREATE TABLE recon.sides (h UBIGINT, payment BIGINT); ALTER TABLE recon.were RENAME TO items"""
+    )
+    with pytest.raises(StagingDamaged, match="icflows replay --biller acme"):
+        desk.rows(ITEMS)
+    replay(desk.settings, "acme", LATER)
+    assert desk.rows(ITEMS) == before
 
 
 def test_an_older_file_gets_what_was_said_and_run_since(desk: Any) -> None:
