@@ -2,8 +2,8 @@
 
 Payments against as many postings and settlements, and a return for each hundredth; nearly all match, as on any day.
 Each contestant has a process and a copy of the file of its own; making the rows is not timed. icflows reads staging and
-writes verdicts, breaks, totals, history and figures; SQL and pandas write one table with the columns of recon.items that
-they can fill. Neither knows a calendar, weaker keys or breaks. The best of two rounds counts, for memory that the system
+writes verdicts, breaks, totals, history and figures (of a payment that stands straight its row number and its kind:
+recon.items is a view); SQL and pandas write one table with the columns of recon.items that they can fill. Neither knows a calendar, weaker keys or breaks. The best of two rounds counts, for memory that the system
 has to find first costs whoever comes first.
 """
 
@@ -58,7 +58,8 @@ FROM feed.payments p LEFT JOIN booked USING (payment_guid) LEFT JOIN settled s U
 """
 _FRAMES = {
     "payments": """SELECT payment_guid, payment_line_no, account_number, invoice_number, (payment_amount * 100)::BIGINT AS paid,
-        approved, tender, payment_source, agent_code, payment_date FROM feed.payments""",
+        (convenience_fee * 100)::BIGINT AS fee, approved, tender, payment_source, agent_code, payment_date
+        FROM feed.payments""",
     "postings": """SELECT payment_guid, (amount * 100)::BIGINT AS posted_amount, effective_date AS posted_on FROM imt.postings
         WHERE status = 'POSTED'""",
     "settled": """SELECT payment_guid, (settled_amount * 100)::BIGINT AS settled_amount, settled_date, settled_batch_id
@@ -138,12 +139,26 @@ def pandas_merges(folder: Path) -> dict[str, float]:
         for name, sums in _SUMS.items():
             grouped = held[name].groupby("payment_guid", as_index=False).agg(sums)
             items = items.merge(grouped, on="payment_guid", how="left")
+        items["state"] = _state(items)
         merged = time.perf_counter()
         connection.register("items", items)
         connection.execute("CREATE TABLE joined AS SELECT * FROM items")
         connection.execute("CHECKPOINT")
         took = time.perf_counter() - started
     return {"seconds": took, "merging": merged - merging, "breaks": int(items["posted_amount"].isna().sum())}
+
+
+def _state(items: Any) -> Any:
+    """The state column of _JOINED."""
+    import numpy
+
+    owed = items["paid"] - items["returned_amount"].fillna(0)
+    found: Any = numpy.select(
+        [~items["approved"], items["posted_amount"].isna(), items["settled_amount"].isna(),
+         items["posted_amount"] != owed, items["returned_amount"].notna()],
+        ["EXPLAINED", "MISSING", "UNSETTLED", "AMOUNT", "RETURNED"], "MATCHED",
+    )  # fmt: skip
+    return found.astype(object)
 
 
 WAYS = {"icflows": ours, "sql": sql, "pandas": pandas_merges}

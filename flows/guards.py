@@ -7,8 +7,8 @@ from datetime import datetime
 
 from tasks.pull import staging_of
 from tasks.settings import Settings
+from tasks.staging.inputs import last_run
 from tasks.staging.polls import watermark
-from tasks.staging.recon import last_run
 
 
 def made_up_for(settings: Settings, biller: str, feed: str, as_of: datetime, due: datetime | None) -> bool:

@@ -24,9 +24,10 @@ from tasks.reconcile import Rules, advance, complete_feeds, load_rules, reconcil
 from tasks.reconcile.banking_days import local_day
 from tasks.settings import Settings
 from tasks.staging import recon, sums, work
+from tasks.staging.inputs import Held, read_held
 from tasks.staging.polls import record_load
 from tasks.staging.query import DUCKDB, Connection
-from tasks.work.catching_up import catch_up, keep_run
+from tasks.work.catching_up import catch_up_on, keep_run
 from tasks.work.kept import kept_of
 from tasks.work.kpis import Facts as Figured
 from tasks.work.kpis import kpis
@@ -106,28 +107,18 @@ def run_reconcile(
     as_of = as_of.astimezone(UTC)
     rules, staging = rules_of(settings, biller), staging_of(settings, biller)
     archived = kept_of(settings, biller)
-    known = catch_up(staging, archived)
-    if known and known[-1].startswith(_moment(as_of)):
-        with staging.open() as connection:
-            last = recon.last_run(connection)
-            if (
-                last
-                and last["as_of"] == as_of
-                and last["fingerprint"] == _fingerprint(recon.read(connection), rules)
-            ):
-                return _result(connection, last)
     kept: list[Row] = []
-    with staging.transaction(lambda: str(kept[0]["run_id"])) as connection:
-        held = recon.read(connection)
-        _refuse_earlier(biller, held.last_run, as_of)
-        kept.append(_keep(connection, held, rules, as_of, whole))
-        keep_run(connection, archived, kept[0]["run_id"])
-        return _result(connection, kept[0])
-
-
-def _moment(as_of: datetime) -> str:
-    """How the id of a run begins."""
-    return f"{as_of:%Y%m%dT%H%M%SZ}"
+    with staging.open() as connection:
+        catch_up_on(staging, connection, archived)
+        held = read_held(connection)
+        last = held.last_run
+        _refuse_earlier(biller, last, as_of)
+        if last and last["as_of"] == as_of and last["fingerprint"] == _fingerprint(held, rules):
+            return _result(connection, last)
+        with staging.load(connection, lambda: str(kept[0]["run_id"])):
+            kept.append(_keep(connection, held, rules, as_of, whole))
+            keep_run(connection, archived, kept[0]["run_id"])
+            return _result(connection, kept[0])
 
 
 def _refuse_earlier(biller: str, last: Mapping[str, Any] | None, as_of: datetime) -> None:
@@ -139,13 +130,13 @@ def _refuse_earlier(biller: str, last: Mapping[str, Any] | None, as_of: datetime
         )
 
 
-def _keep(connection: Connection, held: recon.Held, rules: Rules, as_of: datetime, whole: bool) -> Row:
+def _keep(connection: Connection, held: Held, rules: Rules, as_of: datetime, whole: bool) -> Row:
     last, basis, fingerprint = held.last_run, _basis(rules), _fingerprint(held, rules)
     whole = whole or not recon.may_follow(connection, last, basis) or _first_of_day(connection, rules, as_of)
     inputs, apart, looked_at = recon.set_apart(connection, held, rules, as_of, whole=whole)
     outcome = reconcile(inputs, rules, as_of, apart=apart)
     last_id = last["run_id"] if last else ""
-    run_id = f"{_moment(as_of)}-{_digest(as_of.isoformat(), fingerprint, last_id)[:12]}"
+    run_id = f"{as_of:%Y%m%dT%H%M%SZ}-{_digest(as_of.isoformat(), fingerprint, last_id)[:12]}"
     complete = complete_feeds(inputs.polls, rules, as_of)
     breaks, events = advance(held.breaks, outcome.breaks, as_of, run_id, complete_feeds=complete, rules=rules)
     still_open = breaks.filter(pl.col("state") == "open")
@@ -173,7 +164,7 @@ def _first_of_day(connection: Connection, rules: Rules, as_of: datetime) -> bool
     return last is None or local_day(last, rules.zone) < local_day(as_of, rules.zone)
 
 
-def _fingerprint(held: recon.Held, rules: Rules) -> str:
+def _fingerprint(held: Held, rules: Rules) -> str:
     """Says whether rows or rules differ; the order of the rows does not count, nor what earlier runs made of them.
     The money tables are known by their loads."""
     frames = {

@@ -22,8 +22,8 @@ from tasks.reconcile import BankingCalendar
 from tasks.reconciling import rules_of
 from tasks.settings import Settings
 from tasks.staging import publish
+from tasks.staging.inputs import last_run
 from tasks.staging.query import Connection, frame
-from tasks.staging.recon import last_run
 from tasks.staging.store import STORAGE_VERSION
 
 

@@ -22,6 +22,8 @@ class BankingCalendar:
     def __init__(self, closed: tuple[date, ...] = ()) -> None:
         self.holidays: list[date] = sorted({*_federal_reserve_holidays(), *closed})
         self._closed = frozenset(self.holidays)
+        # Polars would make this of the dates anew for every expression.
+        self._list = pl.Series([self.holidays], dtype=pl.List(pl.Date))
 
     def is_banking_day(self, day: date) -> bool:
         return day.weekday() < 5 and day not in self._closed
@@ -29,16 +31,16 @@ class BankingCalendar:
     def between(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
         """Int32 banking days d with start < d <= end; 0 if end lies before start."""
         one = pl.duration(days=1)
-        return pl.business_day_count(start + one, end + one, holidays=self.holidays).clip(lower_bound=0)
+        return pl.business_day_count(start + one, end + one, holidays=self._list).clip(lower_bound=0)
 
     def add(self, day: pl.Expr, count: int | pl.Expr) -> pl.Expr:
         """The `count`-th banking day after `day`; 0 gives the banking day on or before it."""
-        return day.dt.add_business_days(count, holidays=self.holidays, roll="backward")
+        return day.dt.add_business_days(count, holidays=self._list, roll="backward")
 
     def subtract(self, day: pl.Expr, count: int | pl.Expr) -> pl.Expr:
         """The `count`-th banking day before `day`; 0 gives the banking day on or after it."""
         back = count * -1
-        return day.dt.add_business_days(back, holidays=self.holidays, roll="forward")
+        return day.dt.add_business_days(back, holidays=self._list, roll="forward")
 
 
 def local_date(moment: pl.Expr, zone: str) -> pl.Expr:

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from tasks.reconcile.model import BREAKS, MONEY, TIME
+from tasks.reconcile.model import BREAKS, MONEY, TIME, empty
 from tasks.reconcile.rules import Rules, placeholders
+
+NO_BREAKS = empty(BREAKS)
+NONE_HELD = pl.DataFrame(schema={"amount": MONEY})
 
 
 def build(
@@ -28,6 +31,8 @@ def build(
     `severity`, where rows of one class differ in it.
     `way`: which of the class's further sentences tells it.
     """
+    if rows.is_empty():
+        return NO_BREAKS
     rule = rules.codes[code]
     rows = _one_per_subject(rows)
     told = rows.with_columns(

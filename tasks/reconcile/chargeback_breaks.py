@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import TIME
 from tasks.reconcile.rules import Rules
@@ -32,6 +32,8 @@ def unposted(
     The last stage of the case counts: one that was won (REVERSED) asks for nothing. The n-th case of a payment
     needs the n-th posting that takes money back, booked at most the wait of a reversal before the dispute.
     """
+    if taken.disputes.is_empty():
+        return NO_BREAKS, NONE_HELD, taken.disputes.select("item")
     grace = rules.codes["B23"].grace_banking_days
     today = pl.lit(local_day(as_of, rules.zone))
     lost = taken.disputes.filter(pl.col("stage") != "REVERSED").sort("chargeback_date", "chargeback_id")

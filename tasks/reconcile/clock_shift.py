@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tasks.reconcile.banking_days import local_date
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, build
 from tasks.reconcile.keys import pair_once, reference_key, without
 from tasks.reconcile.model import MONEY, TIME, ZERO, Schema, empty
 from tasks.reconcile.postings import Books
@@ -54,8 +54,9 @@ def find(
     not outvote the days since it is off.
     """
     zone, least = rules.zone, rules.codes["B39"].at_least
-    payments, postings = _unposted(work), _nameless(books, zone)
-    open_, orphans = _unreturned(work, returned), _orphans(returned)
+    postings, orphans = _nameless(books, zone), _orphans(returned)
+    payments = _unposted(work) if postings.height else pl.DataFrame()
+    open_ = _unreturned(work) if orphans.height else pl.DataFrame()
     none = pl.Series([], dtype=pl.UInt32)
     feeds, items, rows, returns = [], none, none, none
     pairs = _best(payments, postings, zone)
@@ -83,6 +84,8 @@ def held_back(books: Books, returned: Returned, shifted: Shifted) -> tuple[Books
 
 def shift_breaks(shifted: Shifted, rules: Rules) -> pl.DataFrame:
     """One B39 per feed; amount 0.00, for nothing is known to be missing."""
+    if shifted.feeds.is_empty():
+        return NO_BREAKS
     nobody = {name: pl.lit(None, pl.String) for name in ("payment_guid", "account_number", "invoice_number")}
     rows = shifted.feeds.with_columns(
         **nobody,
@@ -184,18 +187,20 @@ def _unposted(work: pl.DataFrame) -> pl.DataFrame:
 def _nameless(books: Books, zone: str) -> pl.DataFrame:
     """Unclaimed postings under each day by which a payment would find them: of effect and booking, and next to these."""
     rows = books.unclaimed.filter(pl.col("guid_key").is_null())
+    if rows.is_empty():
+        return rows
     dates = pl.concat_list([pl.col("effective_date"), local_date(pl.col("posted_at"), zone)])
     return _around(_keyed(rows.with_columns(day=dates), row="row", amount="amount", day="day").explode("day"))
 
 
 def _orphans(returned: Returned) -> pl.DataFrame:
     rows = returned.orphans.filter(pl.col("guid_key").is_null())
+    if rows.is_empty():
+        return rows
     return _keyed(rows, item="row", at="original_payment_date", amount="reject_amount").drop_nulls("at")
 
 
-def _unreturned(work: pl.DataFrame, returned: Returned) -> pl.DataFrame:
-    if returned.orphans.is_empty():
-        return pl.DataFrame()
+def _unreturned(work: pl.DataFrame) -> pl.DataFrame:
     rows = work.filter(pl.col("accepted") & ~pl.col("ambiguous") & (pl.col("n_returns") == 0))
     return _around(_keyed(rows, row="item", amount="payment_amount", day="local_date"))
 

@@ -82,11 +82,9 @@ def reconcile(
     taken = taken_back.match(payments, data, books, rules)
     for part in (books.summary, deposits.summary, returned.summary, placed, said, taken.summary):
         work = _with(work, part)
-    work = work.join(ambiguous.with_columns(ambiguous=True), on="item", how="left")
-    work = work.join(returned_twice.with_columns(returned_twice=True), on="item", how="left")
+    work = _flagged(_flagged(work, ambiguous, "ambiguous"), returned_twice, "returned_twice")
     moved = dead_invoices.moved(dead, books.claims, payments, data.postings, lines)
     work = _with(work, moved)
-    work = work.with_columns(pl.col("ambiguous", "returned_twice").fill_null(False))
     work = weigh(work, rules)
     doubles = double_pay.suspects(work, lines, data.events, rules)
     work = _flagged(work, doubles, "doubled")
@@ -168,12 +166,14 @@ def _with(work: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
     """`part` (one row per item) joined to `work`; without any rows just its columns, which costs no join."""
     if part.height:
         return work.join(part, on="item", how="left")
-    absent = part.drop("item").clear(1)
-    return work.with_columns(column.new_from_index(0, work.height) for column in absent.iter_columns())
+    absent = ((name, kind) for name, kind in part.schema.items() if name != "item")
+    return work.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent)
 
 
 def _flagged(work: pl.DataFrame, found: pl.DataFrame, name: str) -> pl.DataFrame:
     """`work` with a column `name`: is the item among those of `found`?"""
+    if found.is_empty():
+        return work.with_columns(pl.lit(False).alias(name))
     items = found.select("item").unique().with_columns(pl.lit(True).alias(name))
     return _with(work, items).with_columns(pl.col(name).fill_null(False))
 
@@ -262,7 +262,8 @@ def proof(by_state: pl.DataFrame, feed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sum(kind: str, name: str, rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    return _shaped(rows.select(name=pl.lit(name), rows=pl.len(), amount=pl.col(column).sum()).head(1), kind)
+    counted = {"rows": pl.len().cast(pl.Int64), "amount": pl.col(column).sum().cast(MONEY)}
+    return rows.select(kind=pl.lit(kind), name=pl.lit(name), **counted)
 
 
 def _shaped(rows: pl.DataFrame, kind: str) -> pl.DataFrame:

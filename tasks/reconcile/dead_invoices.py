@@ -100,6 +100,8 @@ def moved(
     a payment over several invoices paid on its living ones (`lines`) is where it should be.
     """
     items = dead.items.select("item", "was_dead")
+    if items.is_empty():
+        return items.with_columns(moved=pl.lit(False))
     own = claims.join(items, on="item", how="semi")
     back = own.filter(pl.col("kind") == "REVERSAL")
     paid = own.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED"))

@@ -8,7 +8,7 @@ import polars as pl
 
 from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.dues import known_to
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME, ZERO
@@ -52,6 +52,8 @@ def batch_gaps(
     touched = (pl.col("n_settled") > 0) | (pl.col("n_returns") > 0) | (pl.col("went_back") != ZERO)
     day = pl.col("local_date")
     gone = work.group_by(day).agg(touched=(ours & touched).any()).filter(~pl.col("touched"))
+    if gone.is_empty():
+        return NO_BREAKS, NONE_HELD
     late = calendar.between(pl.col("day"), local_date(known_to("settlements_to", as_of), rules.zone)) > grace
     days = (
         work.filter(ours)
@@ -117,6 +119,8 @@ def variances(
     deposits: pl.DataFrame, rules: Rules, calendar: BankingCalendar
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B14 and the deposits held back: the bank's amount differs from the named parts; `amount` is what remains."""
+    if deposits.is_empty():
+        return NO_BREAKS, NONE_HELD
     due = calendar.add(pl.col("value_date"), rules.codes["B14"].grace_banking_days + 1)
     off = pl.col("residual_amount").abs() > pl.lit(rules.deposits.tolerance)
     rows = deposits.filter(pl.col("line_id").is_not_null() & off).with_columns(
@@ -147,6 +151,8 @@ def missing(
     deposits: pl.DataFrame, rules: Rules, calendar: BankingCalendar
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B15 and the dates held back: settled, and no credit by the newest bank line."""
+    if deposits.is_empty():
+        return NO_BREAKS, NONE_HELD
     due = calendar.add(pl.col("settled_to"), rules.codes["B15"].grace_banking_days + 1)
     rows = deposits.filter(pl.col("line_id").is_null()).with_columns(
         subject=pl.col("settled_to").cast(pl.String),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from tasks.reconcile.breaks import build, local_time
+from tasks.reconcile.breaks import NO_BREAKS, build, local_time
 from tasks.reconcile.keys import id_key, reference_key
-from tasks.reconcile.model import MONEY, TIME, ZERO, Schema
+from tasks.reconcile.model import MONEY, TIME, ZERO
 from tasks.reconcile.rules import Rules
 
 _ALIKE = ["account_number", "invoice_number", "payment_amount"]
@@ -140,7 +140,7 @@ def _events_of(numbers: pl.Series, events: pl.DataFrame) -> pl.DataFrame:
 def double_breaks(found: pl.DataFrame, work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """B04 of the suspects that verdicts.judge lets stand, both payments as evidence."""
     if found.is_empty():
-        found = _shaped(found)
+        return NO_BREAKS
     stand = work.filter("doubled").select("item")
     gap = pl.format(
         "through {} on {} and through {} on {}",
@@ -160,10 +160,3 @@ def double_breaks(found: pl.DataFrame, work: pl.DataFrame, rules: Rules) -> pl.D
     )
     evidence: dict[str, list[str] | str] = {"payment": _PAYMENT, "first": "first"}
     return build("B04", rules, rows, facts=("net", "other", "detail"), evidence=evidence)
-
-
-def _shaped(found: pl.DataFrame) -> pl.DataFrame:
-    text: Schema = dict.fromkeys(_PAYMENT, pl.String)
-    payment = {**text, "payment_date": TIME, "payment_amount": MONEY}
-    kinds = {**payment, "other": pl.String, "owed": MONEY, "first_at": TIME, "first": pl.Struct(payment)}
-    return found.select("item").with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items())

@@ -11,8 +11,9 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date
-from tasks.reconcile.breaks import build, local_time
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build, local_time
 from tasks.reconcile.double_pay import live_payments
+from tasks.reconcile.enrolment_breaks import has_list
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import reference_key
 from tasks.reconcile.model import MONEY, TIME, ZERO, Inputs, Schema, empty
@@ -28,7 +29,7 @@ _OVERDRAWN: Schema = {"item": pl.UInt32, "invoice_number": pl.String, "above": M
 
 def is_on(data: Inputs) -> bool:
     """Are draws judged at all?"""
-    return bool((data.flags["list"] == AUTOPAY).any())
+    return has_list(data, AUTOPAY)
 
 
 def not_drawn(
@@ -45,8 +46,9 @@ def not_drawn(
     by the end of the grace neither anything paid on it nor a draw tried. Payments must be complete from
     orphan_lookback_days before that day on: an earlier one may still be on its way to the balance.
     """
-    rule = rules.codes["B34"]
-    bills = data.bills.filter(pl.col("balance") > ZERO) if is_on(data) else data.bills.clear()
+    rule, bills = rules.codes["B34"], data.bills.filter(pl.col("balance") > ZERO)
+    if bills.is_empty() or not is_on(data):
+        return NO_BREAKS, NONE_HELD
     rows = _enrolled(bills, data.autopay, rules, calendar)
     day = pl.col("day")
     rows = rows.with_columns(
@@ -187,6 +189,8 @@ def _twice(live: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 def double_draws(found: pl.DataFrame, work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """B35 of the payments that verdicts.judge lets stand; the amounts of a payment's lines are added up."""
+    if found.is_empty():
+        return NO_BREAKS
     stand = work.filter("overdrawn").select("item", *_PAYMENT)
     rows = stand.drop("invoice_number").join(found, on="item").with_columns(
         subject="payment_guid",

@@ -12,19 +12,20 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.keys import reference_key
-from tasks.reconcile.model import FLAGS, MONEY, TIME, ZERO, Inputs, Schema, empty
+from tasks.reconcile.model import MONEY, TIME, ZERO, Inputs
 from tasks.reconcile.rules import Rules, overdue
 
 FLAG_FEED = "enrolment_flags"
 Found = tuple[pl.DataFrame, pl.DataFrame]
-_STATE: Schema = {"key": pl.String, "account": pl.String, "on": pl.Boolean, "changed": TIME}
 _NOBODY = {name: pl.lit(None, pl.String) for name in ("payment_guid", "invoice_number")}
 
 
 def autopay_drift(data: Inputs, rules: Rules, calendar: BankingCalendar, as_of: datetime) -> Found:
     """B32 and the rows held back. HIGH where a draw is due within high_within_banking_days."""
+    if not has_list(data, "AUTOPAY"):
+        return NO_BREAKS, NONE_HELD
     now, rule = pl.lit(as_of, TIME), rules.codes["B32"]
     cancelled = (pl.col("cancelled_at") <= now).fill_null(False)
     on = pl.col("autopay") & ~cancelled & pl.col("gone_at").is_null()
@@ -45,6 +46,8 @@ def autopay_drift(data: Inputs, rules: Rules, calendar: BankingCalendar, as_of: 
 
 def paperless_drift(data: Inputs, rules: Rules, as_of: datetime) -> Found:
     """B33 and the rows held back: the flags differ, or IMT prints all the same, or nobody gets the bill at all."""
+    if not has_list(data, "PAPERLESS"):
+        return NO_BREAKS, NONE_HELD
     on = pl.col("paperless") & pl.col("gone_at").is_null()
     changed = pl.coalesce("gone_at", "changed_at", "first_seen_at")
     bounced = pl.col("email_bounced").fill_null(False) & pl.col("gone_at").is_null()
@@ -65,6 +68,11 @@ def paperless_drift(data: Inputs, rules: Rules, as_of: datetime) -> Found:
         detail=pl.concat_str("what", notice, separator="; ", ignore_nulls=True),
     )
     return _told("B33", rows, data, rules, as_of)
+
+
+def has_list(data: Inputs, name: str) -> bool:
+    """Did IMT say anything of list `name` (AUTOPAY, PAPERLESS)? Else nothing is judged by it."""
+    return bool((data.flags["list"] == name).any())
 
 
 def list_taken_at(data: Inputs, feed: str) -> pl.Expr:
@@ -88,10 +96,8 @@ def _state(listed: pl.DataFrame, on: pl.Expr, changed: pl.Expr) -> pl.DataFrame:
 
 
 def _compared(data: Inputs, name: str, ic: pl.DataFrame) -> pl.DataFrame:
-    """IMT's flags of list `name` beside InvoiceCloud's; nothing where IMT has no such list."""
+    """IMT's flags of list `name` beside InvoiceCloud's."""
     flags = data.flags.filter(pl.col("list") == name)
-    if flags.is_empty():
-        ic, flags = ic.clear(), empty(FLAGS)
     on = pl.col("enrolled") & pl.col("gone_at").is_null()
     own = _state(flags, on, pl.coalesce("gone_at", "changed_at", "first_seen_at"))
     more = flags.filter(pl.col("gone_at").is_null()).select(

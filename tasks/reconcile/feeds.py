@@ -25,27 +25,27 @@ class Coverage:
     def __init__(self, polls: pl.DataFrame) -> None:
         self._feeds = frozenset(polls["feed"].to_list())
         self.stretches = _stretches(polls)
+        self._own = {part["feed"][0]: part for part in self.stretches.partition_by("feed")}
 
     def complete_to(self, feed: str, moments: pl.Series) -> pl.Series:
         """Per moment: the end of the covered stretch that holds it; null where no good answer holds it."""
+        if moments.is_empty():
+            return pl.Series(dtype=TIME)
         if feed == _UNGUARDED_WITHOUT_POLLS and feed not in self._feeds:
             return pl.Series(values=[_ALWAYS], dtype=TIME).new_from_index(0, len(moments))
-        own = self.stretches.filter(pl.col("feed") == feed).sort("start")
-        if own.is_empty():
+        own = self._own.get(feed)
+        if own is None:
             return pl.Series(values=[None], dtype=TIME).new_from_index(0, len(moments))
-        asked = pl.DataFrame({"at": moments.cast(TIME)})
-        place = (
-            own["start"].search_sorted(asked["at"].fill_null(own["start"][0]), side="right").cast(pl.Int64)
-            - 1
-        )
-        ends = own["end"].gather(place.clip(0, None))
-        held = asked.select(
-            pl.when((place >= 0) & pl.col("at").is_not_null() & (ends >= pl.col("at"))).then(ends).alias("to")
-        )
-        return held["to"]
+        # The first end, null, is that of a moment before all starts.
+        ends = pl.concat([pl.Series([None], dtype=TIME), own["end"]])
+        place = pl.lit(own["start"]).search_sorted(pl.col("at").fill_null(own["start"][0]), side="right")
+        asked = moments.cast(TIME).to_frame("at").with_columns(to=pl.lit(ends).gather(place))
+        return asked.select(pl.when(pl.col("to") >= pl.col("at")).then("to"))["to"]
 
     def covers(self, feed: str, start: pl.Series, end: pl.Series) -> pl.Series:
         """Per row: is [start, end] covered without a gap?"""
+        if start.is_empty():
+            return pl.Series(dtype=pl.Boolean)
         return (self.complete_to(feed, start) >= end).fill_null(False)
 
 
@@ -150,6 +150,8 @@ def _gaps(coverage: Coverage) -> pl.DataFrame:
 def _suspect(polls: pl.DataFrame) -> pl.DataFrame:
     """Latest suspect poll per feed that no later good answer makes good: subject, occurred_at, detail."""
     suspect = polls.filter(pl.col("status") == "suspect").with_row_index("poll")
+    if suspect.is_empty():
+        return suspect.select(subject="feed", occurred_at="finished_at", detail="reason")
     good = polls.filter(pl.col("status") == "ok").select(
         "feed", ok_from="window_from", ok_to=pl.coalesce("covered_to", "window_to"), ok_at="requested_at"
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from tasks.reconcile.breaks import build, masked
+from tasks.reconcile.breaks import NO_BREAKS, build, masked
 from tasks.reconcile.dead_invoices import DEAD
 from tasks.reconcile.model import IMAGES, ZERO
 from tasks.reconcile.rules import Rules, overdue
@@ -32,13 +32,15 @@ def document_gaps(
 
     An image that was sent since is no gap, nor is one of an invoice that died since.
     """
+    unsent = images.filter(pl.col("state") != "sent")
+    if unsent.is_empty():
+        return NO_BREAKS
     sent = (
         images.filter(pl.col("state") == "sent").group_by("invoice_number").agg(good=pl.col("sent_at").max())
     )
     died = invoices.filter(pl.col("status").is_in(DEAD)).select("invoice_number", died="changed_at")
     rows = (
-        images.filter(pl.col("state") != "sent")
-        .join(sent, on="invoice_number", how="left")
+        unsent.join(sent, on="invoice_number", how="left")
         .join(died, on="invoice_number", how="left")
         .with_columns(due_at=rules.due_at("B31", "first_seen_at"))
     )

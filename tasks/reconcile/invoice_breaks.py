@@ -6,11 +6,11 @@ from datetime import datetime
 
 import polars as pl
 
-from tasks.reconcile.breaks import build, local_time
+from tasks.reconcile.breaks import NO_BREAKS, build, local_time
 from tasks.reconcile.dead_invoices import DEAD
 from tasks.reconcile.image_breaks import document_gaps
 from tasks.reconcile.keys import reference_key
-from tasks.reconcile.model import BREAKS, INVOICES, MONEY, TIME, ZERO, Inputs, empty
+from tasks.reconcile.model import INVOICES, MONEY, TIME, ZERO, Inputs
 from tasks.reconcile.refusals import refused_files, refused_records
 from tasks.reconcile.rules import Rules, overdue
 from tasks.reconcile.sent import RECALLS, Sent, last_looks, listed, sent
@@ -38,10 +38,12 @@ def _unbilled(data: Inputs, what: Sent, rules: Rules, as_of: datetime) -> pl.Dat
     Where no file was ever composed or held, bills go out some other way, and nobody is told of each one here.
     """
     if data.files.is_empty() and data.held.is_empty() and data.guards.is_empty():
-        return empty(BREAKS)
+        return NO_BREAKS
     owed = (pl.col("status") == "OPEN") & (pl.col("balance_due") > ZERO)
     rows = data.invoices.with_columns(due_at=rules.due_at("B25", "told_at"))
     rows = rows.filter(owed & overdue("due_at", "told_at", as_of))
+    if rows.is_empty():
+        return NO_BREAKS
     rows = _without(rows, what.accepted.filter(pl.col("record_type") == "A"))
     whole = (pl.col("state") == "refused") & (pl.col("file_state") == "refused")
     rows = _without(rows, what.last.filter((pl.col("state") == "rejected") | whole))  # told as B26
@@ -63,6 +65,8 @@ def _unbilled(data: Inputs, what: Sent, rules: Rules, as_of: datetime) -> pl.Dat
 def _unrecalled(data: Inputs, what: Sent, rules: Rules, as_of: datetime) -> pl.DataFrame:
     """B28: dead in IMT, and IC has it as a bill: no recall was accepted in time, or one was and IC still asks."""
     rows = data.invoices.filter(pl.col("status").is_in(DEAD))
+    if rows.is_empty():
+        return NO_BREAKS
     rows = rows.with_columns(due_at=rules.due_at("B28", "told_at"), key=reference_key("invoice_number"))
     billed = what.billed.select("invoice_number", billed="balance_due", billed_at=_settled())
     accepted = what.accepted.select(
@@ -108,6 +112,8 @@ def _why_payable(zone: str) -> pl.Expr:
 
 def _stopped(guards: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """B29: what the guards of the last run found, one break per record that must not go."""
+    if guards.is_empty():
+        return NO_BREAKS
     subject = pl.format(
         "{}/{}", pl.col("record_type").fill_null("*"), pl.col("invoice_number").fill_null("*")
     )

@@ -43,6 +43,9 @@ def pair_once(left: pl.DataFrame, right: pl.DataFrame, on: Sequence[str]) -> Pai
     a million equal rows cost no more than a million different ones.
     """
     lid, rid = left.columns[0], right.columns[0]
+    if left.is_empty() or right.is_empty():
+        none = pl.DataFrame(schema={lid: left.schema[lid], rid: right.schema[rid]})
+        return Paired(none, none[lid], none[rid])
     left, right = left.drop_nulls(on).unique([lid, *on]), right.drop_nulls(on).unique([rid, *on])
     left = _with_candidates(left, right, on, lid)
     right = _with_candidates(right, left.drop("candidates"), on, rid)
@@ -66,6 +69,8 @@ def one_to_many(many: pl.DataFrame, one: pl.DataFrame, key: str, id_: str) -> tu
 
     Returns the joined rows (`id_` added) and the ids of `one` that share a key someone asks for.
     """
+    if many.is_empty():
+        return many.with_columns(pl.lit(None, one.schema[id_]).alias(id_)), one[id_].clear()
     keyed = one.select(key, id_).drop_nulls(key)
     if many.height * 4 < one.height:  # few ask: look at their keys alone
         keyed = keyed.join(many.select(key), on=key, how="semi")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -271,13 +272,20 @@ SCHEMAS: Mapping[str, Schema] = {
 
 def empty(schema: Schema) -> pl.DataFrame:
     """No rows, all columns."""
-    return pl.DataFrame(schema=dict(schema))
+    return _empty(tuple(schema.items())).clone()
+
+
+@cache
+def _empty(columns: tuple[tuple[str, Any], ...]) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(columns))
 
 
 def conform(frame: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:
     """`frame` cut to `schema`. A frame without any column stands for an empty one."""
     if not frame.columns:
         return empty(schema)
+    if list(frame.schema.items()) == list(schema.items()):
+        return frame
     missing = [column for column in schema if column not in frame.columns]
     if missing:
         raise ValueError(f"{name}: column {', '.join(missing)} is missing")

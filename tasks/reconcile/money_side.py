@@ -12,11 +12,13 @@ from tasks.reconcile import chargeback_breaks, refund_breaks, return_breaks, ret
 from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import BankingCalendar
 from tasks.reconcile.feeds import Coverage
-from tasks.reconcile.model import TOTALS, ZERO, Inputs
+from tasks.reconcile.model import TOTALS, ZERO, Inputs, Schema, empty
 from tasks.reconcile.postings import Books
 from tasks.reconcile.returns import Returned
 from tasks.reconcile.rules import Rules
 from tasks.reconcile.taken_back import TakenBack
+
+_CODES: Schema = {"item": pl.UInt32, "further_codes": pl.String, "unsupported": pl.Boolean}
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def _figures(rates: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
         rates.select(name="limit", rows="count", **nothing),
         waiting.select(
             name=pl.lit("unplaced"), rows=pl.len(), kind=pl.lit("suspense"), amount=pl.col("amount").sum()
-        ).head(1),
-        waiting.select(name=pl.lit("oldest"), rows=pl.col("age").max(), kind=pl.lit("suspense"), amount=ZERO)
-        .head(1)
-        .drop_nulls("rows"),
+        ),
+        waiting.select(
+            name=pl.lit("oldest"), rows=pl.col("age").max(), kind=pl.lit("suspense"), amount=ZERO
+        ).drop_nulls("rows"),
     ]
     return pl.concat(
         [part.select(pl.col(name).cast(kind) for name, kind in TOTALS.items()) for part in parts]
@@ -84,6 +86,8 @@ def _figures(rates: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
 
 
 def _codes(per_item: dict[str, return_breaks.Found], reversals: pl.DataFrame) -> pl.DataFrame:
+    if reversals.is_empty() and all(items.is_empty() for _, items in per_item.values()):
+        return empty(_CODES)
     marked = [
         items.select(pl.col("item").cast(pl.UInt32), code=pl.lit(code))
         for code, (_, items) in per_item.items()

@@ -9,7 +9,7 @@ import polars as pl
 
 from tasks.reconcile import suggestions
 from tasks.reconcile.banking_days import day_start
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.dead_invoices import NONE, Dead
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.model import MONEY, TIME, ZERO
@@ -55,6 +55,8 @@ def payment_breaks(
 ) -> pl.DataFrame:
     """Breaks of the payments that verdicts.judge found broken, with the rows of all sides as evidence."""
     broken = work.filter(pl.col("break_codes").is_not_null())
+    if broken.is_empty():
+        return NO_BREAKS
     broken = broken.join(_posted_rows(broken, books), on="item", how="left")
     both: dict[str, list[str] | str] = {"payment": _PAYMENT, "postings": "postings"}
     if pushed is not None and pushed.rows.height:
@@ -100,7 +102,10 @@ def _posting_side(
     code: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence, way: str = ""
 ) -> pl.DataFrame:
     told = pl.col("way") == way if way else pl.col("way").is_null()
-    rows = broken.filter((pl.col("posting_code") == code) & told).with_columns(
+    rows = broken.filter((pl.col("posting_code") == code) & told)
+    if rows.is_empty():
+        return NO_BREAKS
+    rows = rows.with_columns(
         amount=_AMOUNTS.get(code, "payment_amount"),
         due_at=pl.col("posting_due") if code == "B01" else pl.lit(None, TIME),
         pushed=_known_of_it(rules) if code == "B01" else pl.lit(None, pl.String),
@@ -121,9 +126,12 @@ def _known_of_it(rules: Rules) -> pl.Expr:
 
 def _pushed_side(code: str, way: str, broken: pl.DataFrame, rules: Rules, evidence: Evidence) -> pl.DataFrame:
     """What the push, or for an agent the posting, says against the report."""
+    rows = broken.filter((pl.col("posting_code") == code) & (pl.col("way") == way))
+    if rows.is_empty():
+        return NO_BREAKS
     difference = (pl.col("pushed_amount") - pl.col("payment_amount")).cast(MONEY)
     said = pl.when("pushed_approved").then(pl.lit("approved")).otherwise(pl.lit("declined"))
-    rows = broken.filter((pl.col("posting_code") == code) & (pl.col("way") == way)).with_columns(
+    rows = rows.with_columns(
         amount=difference if code == "B05" else pl.col("payment_amount"),
         due_at=pl.lit(None, TIME),
         net="pushed_amount",
@@ -155,12 +163,15 @@ def _unreversed(broken: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 def _misdirected(broken: pl.DataFrame, dead: Dead, rules: Rules) -> pl.DataFrame:
     """B30, with the invoice as IMT has it and where the money is to go: the live successor, else suspense."""
+    rows = broken.filter("misdirected")
+    if rows.is_empty():
+        return NO_BREAKS
     invoice = pl.struct("invoice_number", "status", "still_in_imt", "successor", "changed_at")
     was_dead = dead.items.filter("was_dead")
     of = was_dead.select(
         "item", "status", "successor", "heir", "line_amount", since="changed_at", invoice=invoice
     )
-    rows = broken.filter("misdirected").join(of, on="item", how="left", suffix="_imt")
+    rows = rows.join(of, on="item", how="left", suffix="_imt")
     replaced = pl.format("replaced by {}", "successor")
     posted = pl.format("posted to {}", pl.col("posted_invoice").fill_null("an unnamed invoice"))
     rows = rows.with_columns(
@@ -200,6 +211,8 @@ def posted_not_reported(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B02 and the postings held back: money that IMT booked as IC's and that no payment claims. The payments
     feed must be complete from the effective date, if that is earlier, to the time of posting."""
+    if books.unclaimed.is_empty():
+        return NO_BREAKS, NONE_HELD
     now, hours = pl.lit(as_of, TIME), pl.duration(seconds=rules.codes["B02"].grace_hours * 3600)
     effective = day_start(pl.col("effective_date"), rules.zone)
     rows = books.unclaimed.with_columns(

@@ -48,7 +48,8 @@ def match(
     first, shared = one_to_many(money_in.select("row", "guid_key"), payments, "guid_key", "item")
     found = [first.select("row", "item", rule=pl.lit("key1"))]
     free = money_in.filter(pl.col("guid_key").is_null() & (pl.col("origin") == "IC"))
-    pool = without(payments.select("item", *PAYMENT_KEYS), "item", first["item"], shared)
+    asked = payments if free.height else payments.clear()
+    pool = without(asked.select("item", *PAYMENT_KEYS), "item", first["item"], shared)
     doubtful_items: list[pl.Series] = [shared]
     doubtful_rows: list[pl.Series] = []
     heirs = pl.DataFrame(schema={"item": pl.UInt32, "heir_key": pl.String}) if heirs is None else heirs
@@ -224,7 +225,10 @@ def _wrong_reference(
     differs = (pl.col("account_number") != pl.col("ic_account")) | (
         pl.col("invoice_number") != pl.col("ic_invoice")
     )
-    suspects = both.filter(pl.col("item").is_in(both.filter(differs)["item"].unique().implode()))
+    off = both.filter(differs)["item"].unique()
+    if off.is_empty():
+        return off
+    suspects = both.filter(pl.col("item").is_in(off.implode()))
     reversals = claims.filter(pl.col("kind") == "REVERSAL")
     taken_back = reversals["reverses_posting_id"].drop_nulls().implode()
     live = suspects.filter(~pl.col("posting_id").is_in(taken_back))

@@ -12,10 +12,10 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.apart import added
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import id_key, reference_key
-from tasks.reconcile.model import BREAKS, MONEY, TIME, Schema, empty
+from tasks.reconcile.model import MONEY, TIME, Schema
 from tasks.reconcile.rules import Rules
 
 ROW = ["payment_guid", "variant", "received_at", "payment_date", "account_number", "invoice_number"]
@@ -133,9 +133,12 @@ def _with_words(first: pl.DataFrame, different: pl.DataFrame) -> pl.DataFrame:
 
 def with_agents(summary: pl.DataFrame, payments: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     """`summary` with B08 of payments whose standing posting names another agent, where no push says worse."""
+    by_agent = pl.col("agent_code").is_not_null()
+    paid = claims.filter(by_agent & (pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED"))
+    if paid.is_empty():
+        return summary
     back = claims.select(posting_id="reverses_posting_id").drop_nulls()
-    paid = claims.filter((pl.col("kind") == "PAYMENT") & (pl.col("status") == "POSTED"))
-    paid = paid.filter(pl.col("agent_code").is_not_null()).join(back, on="posting_id", how="anti")
+    paid = paid.join(back, on="posting_id", how="anti")
     named = payments.filter("accepted").select("item", of="agent_code").drop_nulls()
     other = (
         paid.join(named, on="item")
@@ -160,7 +163,7 @@ def never_reported(
     """B02 for pushes, and those held back: approved as first pushed, in no report after the grace, and not
     posted (a posting of it is B02 by itself). The payments feed must be complete from payment to push."""
     if pushed.rows.is_empty():
-        return empty(BREAKS), pl.DataFrame(schema={"amount": MONEY})
+        return NO_BREAKS, NONE_HELD
     now, hours = pl.lit(as_of, TIME), pl.duration(seconds=rules.codes["B02"].grace_hours * 3600)
     posted = (
         postings.filter(pl.col("status") == "POSTED").select(guid_key=id_key("payment_guid")).drop_nulls()

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import id_key
 from tasks.reconcile.model import MONEY, TIME, ZERO
@@ -33,8 +33,10 @@ def one_sided(
     (subject posting_id) need as much refunded at IC, and the list of refunds loaded up to their due time. What IC
     refunds beyond the payment is told instead, as the amount above it.
     """
-    grace, today = rules.codes["B24"].grace_banking_days, pl.lit(local_day(as_of, rules.zone))
     ours = _ours(taken, rules)
+    if taken.refunds.is_empty() and ours.is_empty():
+        return NO_BREAKS, NONE_HELD, taken.refunds.select("item")
+    grace, today = rules.codes["B24"].grace_banking_days, pl.lit(local_day(as_of, rules.zone))
     ic = taken.refunds.sort("refund_date", "refund_id").with_columns(
         so_far=pl.col("amount").cum_sum().over("key"),
         day="refund_date",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tasks.reconcile.breaks import build, masked
+from tasks.reconcile.breaks import NO_BREAKS, build, masked
 from tasks.reconcile.dead_invoices import DEAD
 from tasks.reconcile.keys import reference_key
 from tasks.reconcile.model import INVOICES, TIME, ZERO, Inputs
@@ -20,6 +20,8 @@ def refused_records(data: Inputs, what: Sent, rules: Rules) -> pl.DataFrame:
     """B26 of records: one per invoice, the last one refused, unless IC took a later one. An invoice that IC
     never had and that died since has nothing to make good."""
     refused = what.records.filter(pl.col("state") == "rejected")
+    if refused.is_empty():
+        return NO_BREAKS
     made_good = what.accepted.select("invoice_number", good="nth")
     known = what.billed.select("invoice_number", known=pl.lit(True))
     own = data.invoices.select("invoice_number", "status", "changed_at", invoice=pl.struct(list(INVOICES)))
@@ -56,8 +58,11 @@ def refused_records(data: Inputs, what: Sent, rules: Rules) -> pl.DataFrame:
 
 def refused_files(files: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """B26 of files that IC refused as a whole, until they are sent again, dropped or found to be there."""
+    refused = files.filter(pl.col("state") == "refused")
+    if refused.is_empty():
+        return NO_BREAKS
     row = ["file_id", "kind", "state", "file_name", "records", "amount", "sent_at", "answered_at", "message"]
-    rows = files.filter(pl.col("state") == "refused").with_columns(
+    rows = refused.with_columns(
         **_NOBODY,
         account_number=pl.lit(None, pl.String),
         invoice_number=pl.lit(None, pl.String),

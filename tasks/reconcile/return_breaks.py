@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, build
 from tasks.reconcile.dues import final_at
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import id_key
@@ -23,6 +23,8 @@ Found = tuple[pl.DataFrame, pl.DataFrame]
 
 def claimed(returned: Returned, work: pl.DataFrame, rules: Rules, calendar: BankingCalendar) -> pl.DataFrame:
     """Returns of known, unambiguous payments, each presentment once, with what the payment says. USD."""
+    if returned.rows["item"].null_count() == returned.rows.height:
+        return returned.rows.clear()  # nobody asks for the further columns then
     columns = (
         "item",
         "payment_guid",
@@ -49,6 +51,8 @@ def claimed(returned: Returned, work: pl.DataFrame, rules: Rules, calendar: Bank
 
 def amounts(rows: pl.DataFrame, rules: Rules) -> Found:
     """B19 and the (item) frame concerned: neither the payment, nor with its fee, nor one invoice's part of it."""
+    if rows.is_empty():
+        return NO_BREAKS, rows.select("item")
     whole, fee = pl.col("payment_amount"), pl.col("convenience_fee").fill_null(ZERO)
     back = pl.col("reject_amount")
     right = (back == whole) | (back == whole + fee) | pl.col("line").is_not_null()
@@ -60,6 +64,8 @@ def amounts(rows: pl.DataFrame, rules: Rules) -> Found:
 def untimely(rows: pl.DataFrame, rules: Rules, calendar: BankingCalendar) -> Found:
     """B22 and the (item) frame: back after its code's window and the slack. Codes without a window are in time;
     of a later presentment we do not know when it settled."""
+    if rows.is_empty():
+        return NO_BREAKS, rows.select("item")
     slack = rules.codes["B22"].grace_banking_days
     settled, days = pl.col("settled_date"), pl.col("code_window_days")
     banking = pl.col("code_window_unit") == "banking"
@@ -79,6 +85,8 @@ def untimely(rows: pl.DataFrame, rules: Rules, calendar: BankingCalendar) -> Fou
 
 def late(rows: pl.DataFrame, periods: pl.DataFrame, rules: Rules) -> Found:
     """B21 and the (item) frame: back when the payment was final, or when the period of the payment was closed."""
+    if rows.is_empty():
+        return NO_BREAKS, rows.select("item")
     closed = rows.select("item", "presentment", "local_date", "reject_date").join_where(
         periods,
         pl.col("local_date") >= pl.col("first_day"),
@@ -114,6 +122,8 @@ def unsupported(
     for_return = pl.col("reason").is_in(list(rules.reasons.returned)).fill_null(False)
     for_dispute = pl.col("reason").is_in(list(rules.reasons.charged_back)).fill_null(False)
     rows = taken.undone.filter((pl.col("kind") == "REVERSAL") & (for_return | for_dispute))
+    if rows.is_empty():
+        return rows
     came = pl.concat([
         taken.disputes.select("key"),
         returned.rows.select(key=pl.coalesce(pl.format("#{}", "item"), id_key("original_payment_guid"))),
@@ -141,6 +151,8 @@ def unsupported(
 
 def unsupported_breaks(rows: pl.DataFrame, work: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """B17 of the reversals that decide their payment's verdict, and of those of no payment we know."""
+    if rows.is_empty():
+        return NO_BREAKS
     told = work.filter(pl.col("posting_code") == "B17").select("item")
     alone = rows.filter(pl.col("item").is_null())
     rows = pl.concat([rows.join(told, on="item", how="semi"), alone]).with_columns(

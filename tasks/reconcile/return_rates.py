@@ -9,7 +9,7 @@ import polars as pl
 from checks import ach_codes
 from tasks.reconcile.apart import Apart
 from tasks.reconcile.banking_days import day_start, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, build
 from tasks.reconcile.model import TIME, ZERO
 from tasks.reconcile.rules import Rules
 
@@ -34,17 +34,19 @@ def counted(
     originated = debits.height + int(others)
     back = returned.join(debits.select("item"), on="item", how="semi")
     code = pl.col("return_code").str.strip_chars().str.to_uppercase()
-    limits = ach_codes.limits().with_columns(every=pl.col("codes").list.len() == 0)
+    limits = ach_codes.limits()
+    rates = limits.select("limit", "percent", count=pl.lit(0, pl.Int64), debits=pl.lit(originated, pl.Int64))
+    if not originated or (back.is_empty() and gone.is_empty()):
+        return rates if originated else rates.clear()
     named = [
         back.select("item", code=code).cast({"item": pl.String}),
         gone.select(item="guid_key", code=code),
     ]
     hits = pl.concat(named).join(limits, how="cross")
-    hits = hits.filter(pl.col("every") | pl.col("codes").list.contains(pl.col("code")))
-    hits = hits.group_by("limit").agg(count=pl.col("item").n_unique().cast(pl.Int64))
-    rates = limits.select("limit", "percent").join(hits, on="limit", how="left", maintain_order="left")
-    rates = rates.with_columns(pl.col("count").fill_null(0), debits=pl.lit(originated, pl.Int64))
-    return rates if originated else rates.clear()
+    hits = hits.filter((pl.col("codes").list.len() == 0) | pl.col("codes").list.contains(pl.col("code")))
+    hits = hits.group_by("limit").agg(came=pl.col("item").n_unique().cast(pl.Int64))
+    rates = rates.join(hits, on="limit", how="left", maintain_order="left")
+    return rates.with_columns(count=pl.col("came").fill_null(0)).drop("came")
 
 
 def _span(rules: Rules, as_of: datetime) -> tuple[date, date]:
@@ -60,6 +62,8 @@ def alerts(rates: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
     limit = (pl.col("percent") * 100).cast(pl.Int64) * int(rule.alert_share * 10_000)
     reached = pl.col("count") * 100_000_000 >= limit * pl.col("debits")
     near = rates.filter((pl.col("count") >= rules.codes["B43"].at_least) & reached)
+    if near.is_empty():
+        return NO_BREAKS
     share = (pl.col("count") * 100 / pl.col("debits")).round(2)
     started = day_start(pl.lit(first + timedelta(days=1)), rules.zone).cast(TIME)
     rows = near.with_columns(

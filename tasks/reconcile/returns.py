@@ -8,14 +8,22 @@ import polars as pl
 
 from checks import ach_codes
 from tasks.reconcile.banking_days import local_date
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage, interval
 from tasks.reconcile.keys import id_key, one_to_many, pair_once, reference_key
-from tasks.reconcile.model import MONEY, TIME
+from tasks.reconcile.model import MONEY, TIME, Schema, empty
 from tasks.reconcile.rules import Rules
 
 _ROW = ["reject_date", "return_code", "reject_amount", "reject_sequence", "original_payment_guid"]
 _ROW += ["original_payment_date", "account_number", "invoice_number"]
+# Of rows: what the claim adds to them; and the columns of summary.
+_CLAIM: Schema = {
+    "guid_key": pl.String, "item": pl.UInt32, "ic_guid": pl.String, "original_guid": pl.String, "line": pl.String,
+}  # fmt: skip
+_SUMMARY: Schema = {
+    "item": pl.UInt32, "n_returns": pl.Int32, "returned_amount": MONEY, "last_reject_amount": MONEY,
+    "return_code": pl.String, "first_reject_at": TIME, "reject_date": TIME,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,9 @@ def match(payments: pl.DataFrame, rejects: pl.DataFrame, zone: str, lines: pl.Da
     A payment split over invoices (`lines`) comes back as a whole, under any of them, or line by line.
     """
     coded = ach_codes.lookup(rejects.with_row_index("row"))
+    if coded.is_empty():
+        rows = coded.with_columns(pl.lit(None, kind).alias(name) for name, kind in _CLAIM.items())
+        return Returned(empty(_SUMMARY), rows, rows["item"], rows, coded)
     is_interbank = pl.col("code_group") == "INTERBANK"
     rows = coded.filter(~is_interbank).with_columns(guid_key=id_key("original_payment_guid"))
     by_guid, shared = one_to_many(rows.select("row", "guid_key"), payments, "guid_key", "item")
@@ -133,6 +144,8 @@ def orphans(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B18 and the rows held back: neither payments nor postings know the original. The payments feed must
     be complete from the original's date (else a look-back before the return) for one full window."""
+    if returned.orphans.is_empty():
+        return NO_BREAKS, NONE_HELD
     window, lookback = interval(rules, "payments"), pl.duration(days=rules.orphan_lookback_days)
     known = postings.select(guid_key=id_key("payment_guid")).drop_nulls()
     original = pl.col("original_payment_date")
@@ -157,6 +170,8 @@ def duplicates(
     returned: Returned, rules: Rules, ambiguous: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B20 and the (item) frame of payments concerned: one presentment returned more than once."""
+    if returned.rows.is_empty():
+        return NO_BREAKS, returned.rows.select("item")
     order = ("reject_date", "reject_amount", "return_code")
     original = pl.coalesce("guid_key", pl.format("item {}", pl.col("item")))
     rows = (

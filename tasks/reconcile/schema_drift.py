@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, build
 from tasks.reconcile.model import MONEY, TIME, ZERO
 from tasks.reconcile.rules import Rules
 
@@ -17,6 +17,8 @@ def layout_changes(drifts: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
     A refused answer (its layout) counts before codes: of such an answer nothing is staged at all.
     """
+    if drifts.is_empty():
+        return NO_BREAKS
     layout = pl.col("kind") == LAYOUT
     kept = drifts.filter(pl.col("feed").is_in(list(rules.feeds))).filter(layout | ~layout.any().over("feed"))
     rows = (

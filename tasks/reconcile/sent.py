@@ -27,6 +27,8 @@ class Sent:
 def sent(records: pl.DataFrame) -> Sent:
     """Order of sending: composed, then line, as the outbox counts it (tasks/staging/outbox.py)."""
     ordered = records.sort(_ORDER, nulls_last=False).with_row_index("nth")
+    if ordered.is_empty():
+        return Sent(ordered, ordered, ordered, ordered)
     accepted = ordered.filter(pl.col("state") == "accepted")
     return Sent(
         ordered, _last(ordered), _last(accepted), _last(accepted.filter(pl.col("record_type") == "A"))

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage, interval
 from tasks.reconcile.model import MONEY, TIME
 from tasks.reconcile.rules import Rules, tender_days
@@ -22,6 +22,8 @@ def unidentified(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B11 and the rows held back. A settled payment was made between settled date - grace (B10, by tender)
     and the row's first sight; the payments feed must be complete over that, less one window at the end."""
+    if deposits.unclaimed.is_empty():
+        return NO_BREAKS, NONE_HELD
     grace = tender_days(rules.tender_grace("B10"))
     first_day = calendar.subtract(pl.col("settled_date"), grace)
     # No row number: it would name another row as soon as the feed grows.
@@ -90,6 +92,8 @@ def untracked(
     deposits: Deposits, coverage: Coverage, rules: Rules, calendar: BankingCalendar, as_of: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """B42 and the rows held back: excluded money without a record of its own after the grace."""
+    if deposits.excluded.is_empty():
+        return NO_BREAKS, NONE_HELD
     grace = rules.codes["B42"].grace_banking_days
     today = pl.lit(local_day(as_of, rules.zone))
     due = day_start(calendar.add(pl.col("settled_date"), grace + 1), rules.zone)

@@ -47,9 +47,8 @@ def match(
     rows = rows.filter(pl.col("exclusion").is_null())
     by_guid, shared = one_to_many(rows.select("row", "guid_key"), payments, "guid_key", "item")
     nameless = rows.filter(pl.col("guid_key").is_null() & (pl.col("transaction_type") == "PAYMENT"))
-    pool = without(
-        payments.select("item", "ref_key", amount="payment_amount"), "item", by_guid["item"], shared
-    )
+    asked = payments if nameless.height else payments.clear()
+    pool = without(asked.select("item", "ref_key", amount="payment_amount"), "item", by_guid["item"], shared)
     nameless = nameless.select("row", "ref_key", amount="settled_amount")
     together = by_reference(lines, pool, nameless) if lines.height else by_guid.select("row", "item").clear()
     pool, nameless = without(pool, "item", together["item"]), without(nameless, "row", together["row"])
@@ -85,6 +84,8 @@ def _exclusion(rules: Rules, today: date) -> pl.Expr:
 
 def _with_support(excluded: pl.DataFrame, postings: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Adds `supported`: the n-th row of a reference and amount needs the n-th IMT record of the same."""
+    if excluded.is_empty():
+        return excluded.with_columns(supported=pl.lit(False))
     origins = pl.DataFrame(
         {
             "exclusion": list(rules.exclusions),

@@ -52,6 +52,8 @@ def _lines(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("payment_line_no").is_not_null() & pl.col("guid_key").is_not_null()
     )
     several = numbered.filter(pl.col("guid_key").is_duplicated()).select("guid_key").unique()
+    if several.is_empty():
+        return rows.clear().with_columns(row="item")
     asked = rows.join(several, on="guid_key", how="semi")
     number = pl.col("payment_line_no")
     whole = asked.group_by("guid_key").agg(

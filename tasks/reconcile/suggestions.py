@@ -22,12 +22,16 @@ import polars as pl
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date, local_day
 from tasks.reconcile.breaks import masked
 from tasks.reconcile.keys import pair_once, reference_key, without
-from tasks.reconcile.model import SUGGESTIONS, TIME, empty
+from tasks.reconcile.model import POSTINGS, SUGGESTIONS, TIME, Schema, empty
 from tasks.reconcile.postings import Books
 from tasks.reconcile.rules import Rules, WeakKey
 
 _POSTING = ["posting_id", "kind", "amount", "posted_at", "effective_date", "account_number", "invoice_number"]
 _POSTING += ["processor_reference", "reason"]
+_FOUND: Schema = {
+    "item": pl.UInt32, "candidate_row": pl.UInt32, "candidate_key": pl.String, "candidate_rank": pl.Int32,
+    "candidate": pl.Struct({name: POSTINGS[name] for name in _POSTING}), "candidate_words": pl.String,
+}  # fmt: skip
 _TAKES_BACK = ("REVERSAL", "REFUND", "TRANSFER")
 _POSTING_ID = pl.col("candidate").struct.field("posting_id")
 WORDS = pl.format("IMT posting {} may be it: {}", _POSTING_ID, "candidate_words")
@@ -42,11 +46,11 @@ def find(
     """
     open_ = pl.col("accepted") & ~pl.col("is_refund") & ~pl.col("clock_shift") & (pl.col("n_posted") == 0)
     pool, free = work.filter(open_), _standing(books, postings)
+    if pool.is_empty() or free.is_empty():
+        return empty(_FOUND)
     keys = sorted(
         (rule.rank, name) for name, rule in rules.suggestions.keys.items() if rule.expiry >= as_of.date()
     )
-    if pool.is_empty() or free.is_empty():
-        pool, free = pool.clear(), free.clear()
     left, right = _payments(pool), _postings(free, rules.zone)
     found, items, rows = [], [], []
     for rank, name in keys:

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from tasks.reconcile.banking_days import BankingCalendar, day_start, local_date, local_day
-from tasks.reconcile.breaks import build
+from tasks.reconcile.breaks import NO_BREAKS, NONE_HELD, build
 from tasks.reconcile.feeds import Coverage
 from tasks.reconcile.keys import id_key
 from tasks.reconcile.model import TIME
@@ -31,10 +31,11 @@ def aged(
     and what has a PAYMENT of its own guid or payment booked no earlier.
     """
     rule, today = rules.codes["B41"], pl.lit(local_day(as_of, rules.zone))
-    posted = postings.filter(pl.col("status") == "POSTED").with_columns(guid_key=id_key("payment_guid"))
-    waiting = posted.filter((pl.col("kind") == "SUSPENSE") & (pl.col("origin") == "IC"))
-    if waiting.height:
-        waiting = _unplaced(waiting, posted, books)
+    aside = (pl.col("status") == "POSTED") & (pl.col("kind") == "SUSPENSE") & (pl.col("origin") == "IC")
+    waiting = postings.filter(aside)
+    if waiting.is_empty():
+        return NO_BREAKS, NONE_HELD, waiting.with_columns(age=pl.lit(None, pl.Int32))
+    waiting = _unplaced(waiting, postings, books)
     age = calendar.between(local_date(pl.col("posted_at"), rules.zone), today)
     waiting = waiting.with_columns(age=age)
     rows = waiting.filter(pl.col("age") > rule.grace_banking_days)
@@ -53,7 +54,9 @@ def aged(
     return found, rows.filter(~proven), waiting
 
 
-def _unplaced(waiting: pl.DataFrame, posted: pl.DataFrame, books: Books) -> pl.DataFrame:
+def _unplaced(waiting: pl.DataFrame, postings: pl.DataFrame, books: Books) -> pl.DataFrame:
+    waiting = waiting.with_columns(guid_key=id_key("payment_guid"))
+    posted = postings.filter(pl.col("status") == "POSTED").with_columns(guid_key=id_key("payment_guid"))
     named = posted.select(posting_id="reverses_posting_id").drop_nulls()
     waiting = waiting.join(named, on="posting_id", how="anti")
     out = posted.filter(

@@ -9,11 +9,12 @@ import polars as pl
 
 from tasks.reconcile.banking_days import local_date
 from tasks.reconcile.keys import id_key, one_to_many
-from tasks.reconcile.model import MONEY, Inputs
+from tasks.reconcile.model import MONEY, Inputs, empty
 from tasks.reconcile.postings import Books
 from tasks.reconcile.rules import Rules
 
 _LOST = ("FIRST", "SECOND")
+_OF_NOBODY = {"item": pl.lit(None, pl.UInt32), "key": pl.lit(None, pl.String)}
 _STAGES = {"FIRST": 1, "REVERSED": 2, "SECOND": 3}
 
 
@@ -32,11 +33,7 @@ class TakenBack:
 
 def match(payments: pl.DataFrame, data: Inputs, books: Books, rules: Rules) -> TakenBack:
     """By guid, else by a processor reference that just one payment has; a posting also by what it takes back."""
-    stage = pl.col("stage").replace_strict(_STAGES, default=0, return_dtype=pl.Int32)
-    moves = data.chargebacks.filter(stage > 0).sort("chargeback_date", stage, "chargeback_id")
-    case = pl.coalesce("case_no", "chargeback_id")
-    last = moves.unique(case, keep="last", maintain_order=True)
-    disputes = _keyed(last, payments)
+    disputes = _keyed(_last_stages(data.chargebacks), payments)
     refunds = _keyed(data.refunds, payments)
     undone = _undone(payments, data.postings, books, rules)
     lost = pl.col("stage").is_in(_LOST)
@@ -50,9 +47,20 @@ def match(payments: pl.DataFrame, data: Inputs, books: Books, rules: Rules) -> T
     return TakenBack(disputes, refunds, undone, _summary(parts))
 
 
+def _last_stages(chargebacks: pl.DataFrame) -> pl.DataFrame:
+    if chargebacks.is_empty():
+        return chargebacks
+    stage = pl.col("stage").replace_strict(_STAGES, default=0, return_dtype=pl.Int32)
+    moves = chargebacks.filter(stage > 0).sort("chargeback_date", stage, "chargeback_id")
+    case = pl.coalesce("case_no", "chargeback_id")
+    return moves.unique(case, keep="last", maintain_order=True)
+
+
 def _keyed(rows: pl.DataFrame, payments: pl.DataFrame) -> pl.DataFrame:
     """Adds guid_key, ref_key, item and key."""
     rows = rows.with_columns(guid_key=id_key("payment_guid"), ref_key=id_key("processor_reference"))
+    if rows.is_empty():
+        return rows.with_columns(**_OF_NOBODY)
     return _with_key(rows.with_row_index("own"), payments, ("guid_key", "ref_key")).drop("own")
 
 
@@ -81,6 +89,8 @@ def _undone(payments: pl.DataFrame, postings: pl.DataFrame, books: Books, rules:
         reason=reason,
         booked_on=local_date(pl.col("posted_at"), rules.zone),
     )
+    if rows.is_empty():
+        return rows.drop("own").with_columns(**_OF_NOBODY)
     asked = rows.select("own", posting_id="reverses_posting_id").drop_nulls()
     by_posting = books.claims.join(asked, on="posting_id").select("own", back_item="item").unique("own")
     rows = rows.join(by_posting, on="own", how="left", maintain_order="left")
@@ -93,6 +103,9 @@ def _summary(parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     rows = [
         part.drop_nulls("item").select("item", name=pl.lit(name), amount=pl.col("amount").abs())
         for name, part in parts.items()
+        if part.height
     ]
+    if not rows:
+        return empty({"item": pl.UInt32, **dict.fromkeys(parts, MONEY)})
     sums = {name: pl.col("amount").filter(pl.col("name") == name).sum().cast(MONEY) for name in parts}
     return pl.concat(rows).group_by("item").agg(**sums)

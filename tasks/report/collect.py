@@ -18,6 +18,7 @@ from tasks.report.work import collect_work
 from tasks.settings import Settings
 from tasks.snapshot import about
 from tasks.staging import publish, recon
+from tasks.staging.inputs import last_run
 from tasks.staging.query import frame
 from tasks.staging.standing import SUGGESTED
 from tasks.work.model import BUCKETS
@@ -57,7 +58,7 @@ class Facts:
 def collect(settings: Settings, biller: str, as_of: datetime) -> Facts:
     """Reads under the staging lock; the definitions are those of the snapshot's views."""
     with staging_of(settings, biller).open() as connection:
-        run = recon.last_run(connection)
+        run = last_run(connection)
         made = {
             "as_of": as_of, "made_at": as_of, "masked": True, "duckdb_version": None,
             "last_run_id": run and run["run_id"], "last_run_as_of": run and run["as_of"],

@@ -11,21 +11,18 @@ from tasks.staging.scope import LOOSE_SIDES, SIDES
 
 
 def rows_by_number(
-    connection: duckdb.DuckDBPyConnection, numbers: str, *, whole: bool, loose: bool = True
+    connection: duckdb.DuckDBPyConnection, numbers: str, *, loose: bool = True
 ) -> dict[str, pl.DataFrame]:
-    """payments, postings, settlements, pushes with the row numbers that query `numbers` tells (columns payment, posting,
-    settlement, push, as far as it has them), and with `loose` those that name no payment. Out of temp.seen_<side>, or of
-    staging where a run is `whole`."""
+    """payments, postings, settlements, pushes out of temp.seen_<side> with the row numbers that query `numbers` tells
+    (columns payment, posting, settlement, push, as far as it has them), and with `loose` those that name no payment."""
     held = frame(connection, f"SELECT * FROM ({numbers}) LIMIT 0").columns
     found = {}
-    for side, (name, table, _) in SIDES.items():
+    for side, (name, _, _) in SIDES.items():
         schema = SCHEMAS[name]
         found[name] = empty(schema)
         if side in held:
-            source, number = (f"{table}_versions", "rowid") if whole else (f"temp.seen_{side}", "rowid_")
-            found[name] = select(
-                connection, f"{source} WHERE {number} IN (SELECT {side} FROM ({numbers}))", schema
-            )
+            source = f"temp.seen_{side} WHERE rowid_ IN (SELECT {side} FROM ({numbers}))"
+            found[name] = select(connection, source, schema)
         if loose and side in LOOSE_SIDES:
             found[name] = pl.concat([found[name], select(connection, f"temp.loose_{side}", schema)])
     return found

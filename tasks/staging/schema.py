@@ -10,7 +10,18 @@ import polars as pl
 from checks.contracts import FEEDS, IMT, Contract
 from checks.describe import Column, columns
 from tasks.outbox.model import TABLES
-from tasks.reconcile.model import DEPOSITS, EVENTS, HISTORY, ITEMS, MONEY, SUGGESTIONS, TIME, TOTALS, Schema
+from tasks.reconcile.model import (
+    DEPOSITS,
+    EVENTS,
+    HISTORY,
+    ITEMS,
+    MONEY,
+    SCHEMAS,
+    SUGGESTIONS,
+    TIME,
+    TOTALS,
+    Schema,
+)
 from tasks.staging.query import scalar
 from tasks.work.model import WORK
 
@@ -68,19 +79,26 @@ RECON_RUNS: Schema = {
 # What a run knows each payment by: hash of its guid key, and the row numbers of its sides (tasks.staging.straight). One
 # that stands straight has a kind, and what of its verdict its kind and its row of the report do not tell.
 SIDES_SEEN: Schema = {
-    "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "at_rest": pl.Boolean,
-    "kind": pl.Int32, "payment_amount": MONEY, "payment_date": TIME, "posted_on": pl.Date, "pushed_at": TIME,
+    "h": pl.UInt64, **dict.fromkeys(("payment", "posting", "settlement", "push"), pl.Int64), "kind": pl.Int32,
+    "payment_amount": MONEY, "payment_date": TIME, "posted_on": pl.Date, "pushed_at": TIME,
 }  # fmt: skip
-# Straight payments of one day, tender and settled date share a verdict; fee_apart: their fee is not posted.
+# Straight payments of one day, tender and settled date (kind_key: their hash) share a verdict; fee_apart: their fee is
+# not posted; rows, amount: of the payments of this kind in recon.sides.
 KINDS: Schema = {
-    "kind": pl.Int32, **{name: ITEMS[name] for name in ("payment_day", "tender", "settled_date")},
+    "kind": pl.Int32, "kind_key": pl.UInt64, **{name: ITEMS[name] for name in ("payment_day", "tender", "settled_date")},
     "fee_apart": pl.Boolean, **{name: ITEMS[name] for name in ("state", "state_reason", "due_by")},
+    "rows": pl.Int64, "amount": MONEY,
 }  # fmt: skip
+SIDE_FRAMES = {"payment": "payments", "posting": "postings", "settlement": "settlements", "push": "pushes"}
 # Row numbers of postings and settled items that name no payment.
 LOOSE: Schema = {"side": pl.String, "r": pl.Int64}
 OUTBOX = dict(TABLES)
 # recon.items is a view on the verdicts of payments judged one by one, and on the straight ones.
-VERDICTS = {"judged": ITEMS, "sides": SIDES_SEEN, "kinds": KINDS, "loose": LOOSE}
+# open_<side>: the rows of payments that are not at rest, as they were read last, with their numbers.
+VERDICTS = {
+    "judged": ITEMS, "sides": SIDES_SEEN, "kinds": KINDS, "loose": LOOSE,
+    **{f"open_{side}": {"rowid_": pl.Int64, **SCHEMAS[name]} for side, name in SIDE_FRAMES.items()},
+}  # fmt: skip
 RECON = {
     "runs": RECON_RUNS, "totals": TOTALS, "breaks": HISTORY, "break_events": EVENTS, "deposits": DEPOSITS,
     "suggestions": SUGGESTIONS, **WORK,
@@ -91,7 +109,7 @@ _OF_PAYMENT = (
 )  # fmt: skip
 _STRAIGHT = {
     **{name: f"v.{name}" for name in _OF_PAYMENT},
-    **{name: f"s.{name}" for name in ("posted_on", "pushed_at", "at_rest")}, "settled_batch_id": "b.settled_batch_id",
+    **{name: f"s.{name}" for name in ("posted_on", "pushed_at")}, "at_rest": "true", "settled_batch_id": "b.settled_batch_id",
     **{name: f"k.{name}" for name in ("payment_day", "settled_date", "state", "state_reason", "due_by")},
     "posted_amount": "v.payment_amount - CASE WHEN k.fee_apart THEN coalesce(v.convenience_fee, 0) ELSE 0 END",
     "settled_amount": "CASE WHEN k.settled_date IS NULL THEN 0 ELSE v.payment_amount END",

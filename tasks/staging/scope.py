@@ -29,6 +29,9 @@ SIDES = {
     "settlement": ("settlements", "feed.settlements", "payment_guid IS NULL"), "push": ("pushes", "imt.pushes", "false"),
 }  # fmt: skip
 LOOSE_SIDES = ("posting", "settlement")
+# Of recon.sides: those that came back and were reversed are at rest too. (A column of its own would have to be updated, and
+# for one update DuckDB writes all that a transaction added a second time.)
+NOT_AT_REST = "kind IS NULL AND h NOT IN (SELECT hash(lower(payment_guid)) FROM recon.judged WHERE at_rest)"
 # Rows that ask by something else than a guid, and rows that ask by guid: what makes a payment other than straight.
 _REFERENCES = """
     SELECT processor_reference AS key FROM temp.loose_posting UNION SELECT processor_reference FROM temp.loose_settlement
@@ -45,9 +48,9 @@ _GUIDS = """
 # A return or a reversal under the payment's own guid asks as well, but for no more than what hangs on that guid.
 _RETURNED = "SELECT original_payment_guid AS key FROM feed.ach_rejects"
 _THEMSELVES = "SELECT key, false FROM asked_keys"
-_PAYMENTS = (
-    "SELECT lower(payment_guid), false FROM feed.payments WHERE lower({}) IN (SELECT key FROM asked_keys)"
-)
+# A text whose key may be another than lower() of it (as in tasks.reconcile.keys) is asked for with any.
+_PAYMENTS = """SELECT lower(payment_guid), false FROM feed.payments
+    WHERE (lower({column}) IN (SELECT key FROM asked_keys) OR NOT {plain})"""
 _NAMELESS_RETURNS = "SELECT account_number AS key FROM feed.ach_rejects WHERE original_payment_guid IS NULL"
 
 
@@ -66,8 +69,15 @@ def find_asked(connection: duckdb.DuckDBPyConnection, data: Inputs, as_of: datet
     _ask(connection, between_banks, _THEMSELVES)
     _ask(connection, _keys(connection, _RETURNED, id_key("key")), "SELECT key, true FROM asked_keys")
     for column, keys in named.items():
-        _ask(connection, keys, _PAYMENTS.format(column))
-    _ask(connection, opted_out(data), _PAYMENTS.format("account_number") + " AND payment_source = 'AUTOPAY'")
+        _ask(connection, keys, _PAYMENTS.format(column=column, plain=plain_sql(column)))
+    by_account = _PAYMENTS.format(column="account_number", plain=plain_sql("account_number"))
+    _ask(connection, opted_out(data), f"{by_account} AND payment_source = 'AUTOPAY'")
+
+
+def plain_sql(column: str) -> str:
+    """Is lower() of the text its key, as in tasks.reconcile.keys? True where there is none."""
+    return f"""({column} IS NULL
+        OR (strlen({column}) = length({column}) AND NOT suffix({column}, ' ') AND ascii({column}) > 32))"""
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, sql: str, key: pl.Expr) -> pl.Series:
@@ -125,6 +135,23 @@ def read_by_number(connection: duckdb.DuckDBPyConnection, side: str, numbers: st
     )
 
 
+def read_again(connection: duckdb.DuckDBPyConnection, side: str, numbers: str) -> None:
+    """Makes temp.seen_<side> as read_by_number does. Rows that an earlier run kept in recon.open_<side> are taken from there:
+    of a version nothing changes any more but whether it is current, and when it was last seen."""
+    frame_name, table, _ = SIDES[side]
+    fresh = f"SELECT r FROM temp.fresh WHERE side = '{side}' AND r IS NOT NULL"
+    kept = f"SELECT rowid_ FROM recon.open_{side} WHERE rowid_ NOT IN ({fresh})"
+    read_by_number(connection, side, f"({numbers}) EXCEPT {kept}", f"seen_{side}")
+    seen = ", last_seen_at" if "last_seen_at" in SCHEMAS[frame_name] else ""
+    replaced = "REPLACE (m.last_seen_at AS last_seen_at)" if seen else ""
+    connection.execute(
+        f"""INSERT INTO temp.seen_{side} BY NAME
+            WITH marks AS MATERIALIZED (SELECT rowid AS rowid_, is_current AND present AS holds{seen}
+                                        FROM {table}_versions WHERE rowid IN (({kept}) INTERSECT ({numbers})))
+            SELECT o.* {replaced} FROM recon.open_{side} o JOIN marks m USING (rowid_) WHERE m.holds"""
+    )
+
+
 def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates: bool) -> None:
     """Makes temp.scope (h), and temp.known: what recon.sides had of it. All that the last run made of the scope goes, and
     kinds whose time came. temp.fresh and temp.asked are there.
@@ -132,9 +159,9 @@ def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates:
     `mates`: payments of one invoice are judged together (B04, B35), so the others of it come too.
     """
     connection.execute(
-        """CREATE TEMP TABLE scope AS
+        f"""CREATE TEMP TABLE scope AS
            SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE NOT by_return
-           UNION SELECT h FROM recon.sides WHERE NOT at_rest
+           UNION SELECT h FROM recon.sides WHERE {NOT_AT_REST}
            UNION SELECT h FROM recon.sides WHERE kind IN (SELECT kind FROM recon.kinds WHERE due_by <= $1::TIMESTAMPTZ)""",
         [as_of],
     )
@@ -147,7 +174,7 @@ def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates:
         )
     connection.execute(
         f"""CREATE TEMP TABLE known AS
-            SELECT rowid AS rowid_, {", ".join(SIDES)} FROM recon.sides WHERE h IN (SELECT h FROM temp.scope);
+            SELECT rowid AS rowid_, {", ".join(SIDES)}, kind, payment_amount FROM recon.sides WHERE h IN (SELECT h FROM temp.scope);
             DELETE FROM recon.sides WHERE rowid IN (SELECT rowid_ FROM temp.known);
             DELETE FROM recon.judged WHERE NOT at_rest OR hash(lower(payment_guid)) IN (SELECT h FROM temp.scope)"""
     )

@@ -72,18 +72,23 @@ class Staging:
     def transaction(self, load_id: str | Callable[[], str]) -> Iterator[duckdb.DuckDBPyConnection]:
         """One load: begin, the caller's work, commit, checkpoint, acknowledge in the journal. A load whose id comes of
         the work itself passes a function that is asked after it."""
-        with self.open() as connection:
-            with self._translated():
-                connection.begin()
-                try:
-                    yield connection
-                except BaseException:
-                    with suppress(duckdb.Error):  # a full disk invalidates the connection
-                        connection.rollback()
-                    raise
-                connection.commit()
-                connection.execute("CHECKPOINT")
-            self._acknowledge([load_id if isinstance(load_id, str) else load_id()])
+        with self.open() as connection, self.load(connection, load_id):
+            yield connection
+
+    @contextmanager
+    def load(self, connection: duckdb.DuckDBPyConnection, load_id: str | Callable[[], str]) -> Iterator[None]:
+        """`transaction` on a connection that is open already."""
+        with self._translated():
+            connection.begin()
+            try:
+                yield
+            except BaseException:
+                with suppress(duckdb.Error):  # a full disk invalidates the connection
+                    connection.rollback()
+                raise
+            connection.commit()
+            connection.execute("CHECKPOINT")
+        self._acknowledge([load_id if isinstance(load_id, str) else load_id()])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

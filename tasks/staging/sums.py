@@ -13,12 +13,12 @@ from tasks.reconcile.apart import BACK, CLOCK, DAYS, FOLDED, SUMS, WAITING, Apar
 from tasks.reconcile.keys import id_key
 from tasks.staging.query import frame, shaped
 
-# Payments at rest: straight ones by their kinds (temp.straight_sums), those that came back and were reversed one by one.
+# Payments at rest: straight ones by their kinds (recon.kinds), those that came back and were reversed one by one.
 _STATES = """SELECT state AS name, sum(rows)::BIGINT AS rows, sum(amount) AS amount FROM (
-    SELECT state, rows, amount FROM temp.straight_sums
+    SELECT state, rows, amount FROM recon.kinds
     UNION ALL SELECT state, 1, payment_amount FROM recon.judged WHERE at_rest) GROUP BY ALL"""
 _DAYS = """SELECT payment_day, tender, settled, sum(rows)::BIGINT AS rows FROM (
-    SELECT payment_day, tender, settled_date IS NOT NULL AS settled, rows FROM temp.straight_sums
+    SELECT payment_day, tender, settled_date IS NOT NULL AS settled, rows FROM recon.kinds
     UNION ALL SELECT payment_day, tender, true, 1 FROM recon.judged WHERE at_rest) GROUP BY ALL"""
 _WAITING = """SELECT payment_date, payment_day, tender, payment_amount FROM recon.sides JOIN recon.kinds USING (kind)
     WHERE kind IN (SELECT kind FROM recon.kinds WHERE settled_date IS NULL)"""
@@ -51,7 +51,7 @@ _COMPARED = {
 }
 _MATCHING = """
     SELECT state, match_rule, break_codes, sum(rows)::BIGINT AS rows, sum(amount)::DECIMAL(18,2) AS payment_amount FROM (
-        SELECT state, 'key1' AS match_rule, NULL AS break_codes, rows, amount FROM temp.straight_sums
+        SELECT state, 'key1' AS match_rule, NULL AS break_codes, rows, amount FROM recon.kinds
         UNION ALL SELECT state, match_rule, break_codes, 1, payment_amount FROM recon.judged
         WHERE approved AND payment_amount > 0) GROUP BY ALL"""
 
@@ -60,7 +60,7 @@ def apart(
     connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame, rules: Rules, as_of: datetime
 ) -> Apart:
     """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns.
-    temp.straight_sums is there."""
+    recon.kinds is there."""
     since = as_of - timedelta(hours=rules.codes["B39"].within_hours)
     pushed = pl.DataFrame(schema=dict(SUMS))
     if rules.pump_since is not None:
@@ -93,6 +93,6 @@ def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def matching(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed. temp.straight_sums
+    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed. recon.kinds
     is there."""
     return frame(connection, _MATCHING)

@@ -62,26 +62,27 @@ def in_step(settings: Settings, biller: str) -> None:
             catch_up(staging, kept_of(settings, biller))
 
 
-def catch_up(staging: Staging, kept: Kept) -> list[str]:
+def catch_up(staging: Staging, kept: Kept) -> None:
     """Applies words and periods that were noted and never applied, and keeps what only staging has. Any number of times.
-    Returns the ids of the runs in staging, oldest first.
 
-    Called before anything new is said, under the lock of staging. Raises StorageTrouble.
+    Called before anything new is said. Raises StorageTrouble.
     """
-    with staging.exclusively():
-        with staging.open() as connection:
-            found = differences(connection, kept)
-            _keep(connection, kept, found)
-            runs = sql.run_ids(connection)
-        said = [*found.words_noted["at"], *found.periods_noted["closed_at"]]
-        if not said:
-            return runs
-        load_id = new_poll_id("work", max(said))
-        with staging.transaction(load_id) as connection:
-            sql.add(connection, "work_events", found.words_noted)
-            sql.add(connection, "periods", found.periods_noted)
-            record_load(connection, load_id, "work", max(said))
-    return runs
+    with staging.open() as connection:
+        catch_up_on(staging, connection, kept)
+
+
+def catch_up_on(staging: Staging, connection: Connection, kept: Kept) -> None:
+    """`catch_up` on a connection that is open already."""
+    found = differences(connection, kept)
+    _keep(connection, kept, found)
+    said = [*found.words_noted["at"], *found.periods_noted["closed_at"]]
+    if not said:
+        return
+    load_id = new_poll_id("work", max(said))
+    with staging.load(connection, load_id):
+        sql.add(connection, "work_events", found.words_noted)
+        sql.add(connection, "periods", found.periods_noted)
+        record_load(connection, load_id, "work", max(said))
 
 
 def keep_run(connection: Connection, kept: Kept, run_id: str) -> None:

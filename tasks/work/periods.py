@@ -25,9 +25,9 @@ from tasks.reconcile.banking_days import local_day
 from tasks.settings import Settings
 from tasks.snapshot import machine_clock, snapshots_of, write_snapshot
 from tasks.staging import closing, work
+from tasks.staging.inputs import last_run
 from tasks.staging.polls import record_load
 from tasks.staging.query import Connection
-from tasks.staging.recon import last_run
 from tasks.work.catching_up import catch_up
 from tasks.work.kept import kept_of
 from tasks.work.people import named, noted

@@ -374,6 +374,20 @@ def test_five_frames_do_as_before(world: Any, moment: Any) -> None:
     assert first.breaks.equals(second.breaks)
 
 
+def test_order_of_columns_does_not_matter(world: Any) -> None:
+    w = world()
+    w.chain(tender="EFT")
+    w.returned()
+    w.payment(2)
+    inputs = w.inputs()
+    frames = {name: getattr(inputs, name) for name in SCHEMAS}
+    turned = Inputs(**{name: rows.select(reversed(rows.columns)) for name, rows in frames.items()})
+    assert turned.trimmed().payments.columns == list(PAYMENTS)
+    first, second = w.run(), reconcile(turned, w.rules, w.as_of, w.calendar)
+    assert second.items.equals(first.items)
+    assert second.breaks.equals(first.breaks)
+
+
 def test_no_rows_at_all() -> None:
     nothing = pl.DataFrame()
     outcome = reconcile(Inputs(*[nothing] * 5), load_rules(), datetime(2026, 10, 30, tzinfo=UTC))

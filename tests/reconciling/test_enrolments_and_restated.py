@@ -15,7 +15,7 @@ from tasks.loading import load_file
 from tasks.pull import staging_of
 from tasks.reconciling import run_reconcile
 from tasks.settings import Settings
-from tasks.staging import recon
+from tasks.staging.inputs import read_held
 from tasks.staging.merge import Target, merge
 from tasks.staging.polls import record_load
 from tasks.staging.query import frame
@@ -99,7 +99,7 @@ def test_an_account_that_a_complete_list_names_no_more_is_known_with_its_time(
         rows.head(n).write_csv(file)
         load_file(settings, "acme", "enrolment-flags", file, CLOSE + (3 - n) * STEP)
     with staging_of(settings, "acme").open() as connection:
-        held = recon.read(connection).inputs
+        held = read_held(connection).inputs
     gone = held.flags.select("account_number", "gone_at").sort("account_number").rows()
     assert gone == [("1", None), ("2", CLOSE + 2 * STEP)]
     assert "enrolment_flags" in held.polls["feed"].unique().to_list()

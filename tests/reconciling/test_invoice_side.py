@@ -16,7 +16,7 @@ from tasks.pull import staging_of
 from tasks.reconcile.model import SCHEMAS
 from tasks.reconciling import run_reconcile
 from tasks.settings import Settings, load_settings
-from tasks.staging import recon
+from tasks.staging.inputs import read_held
 from tasks.staging.outbox import insert
 from tasks.staging.polls import record_load
 
@@ -79,7 +79,7 @@ def record(n: int, number: str, kind: str = "A", **more: Any) -> dict[str, Any]:
 
 def open_breaks(settings: Settings) -> list[tuple[str, str, Decimal]]:
     with staging_of(settings, "acme").open() as connection:
-        breaks = recon.read(connection).breaks
+        breaks = read_held(connection).breaks
     found = breaks.filter(pl.col("state") == "open").sort("code", "subject")
     return found.select("code", "subject", "amount").rows()
 
@@ -114,7 +114,7 @@ def test_every_frame_is_read_and_every_class_found(settings: Settings, tmp_path:
     assert result.opened == 6
     assert {row["code"] for row in result.new_high} == {"B26", "B28", "B29"}
     with staging_of(settings, "acme").open() as connection:
-        held = recon.read(connection)
+        held = read_held(connection)
     assert all(list(getattr(held.inputs, name).columns) == list(SCHEMAS[name]) for name in SCHEMAS)
     assert held.inputs.records["file_state"].to_list() == ["accepted", "accepted"]
     said = held.breaks.filter(pl.col("subject") == "INV-2", pl.col("code") == "B25")["sentence"].item()
@@ -143,5 +143,5 @@ def test_an_unanswered_upload_is_told_with_its_file(settings: Settings, tmp_path
     put(settings, "records", record(1, "INV-1", state="in_file"))
     run_reconcile(settings, "acme", NOW)
     with staging_of(settings, "acme").open() as connection:
-        sentence = recon.read(connection).breaks["sentence"].item()
+        sentence = read_held(connection).breaks["sentence"].item()
     assert sentence.endswith("its A is in file F1, which is unknown.")

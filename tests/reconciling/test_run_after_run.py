@@ -27,7 +27,7 @@ from tasks.reconcile import Outcome, reconcile
 from tasks.reconcile.model import BREAKS, ITEMS, SCHEMAS
 from tasks.reconciling import rules_of, run_reconcile
 from tasks.settings import Settings, load_settings
-from tasks.staging import recon
+from tasks.staging.inputs import read_held
 from tasks.staging.merge import Target, merge
 from tasks.staging.polls import record_load
 from tasks.staging.query import frame
@@ -111,7 +111,7 @@ def pushed(settings: Settings, carrier: Carrier, at: datetime) -> None:
 def of_everything(settings: Settings, as_of: datetime) -> Outcome:
     """What tasks.reconcile says of the whole tables, as they lie in staging."""
     with staging_of(settings, "acme").open() as connection:
-        held = recon.read(connection)
+        held = read_held(connection)
         tables = {"payments": "feed.payments", "settlements": "feed.settlements", "postings": "imt.postings"}
         tables |= {"pushes": "imt.pushes"}
         sides = {name: select(connection, table, SCHEMAS[name]) for name, table in tables.items()}

@@ -179,7 +179,7 @@ def test_another_amount_opens_the_work_again(desk: Any) -> None:
             desk.say(which, last, "Bo Lee")
     for row in others:
         desk.run(AMOUNT.format(row["payment_guid"]))
-    run = run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=2))
+    run = run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=2), whole=True)
     assert run.changed == 4
     for row in others:
         told = show(desk.settings, "acme", row["break_id"])
@@ -207,12 +207,12 @@ def test_what_comes_back_is_opened_again_once(desk: Any) -> None:
     desk.say(which, "resolved", note="posting corrected")
     owed = f"(SELECT sum(payment_amount) FROM feed.payments WHERE payment_guid = '{guid}')"
     desk.run(BACK.format(owed, guid))
-    run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=2))
+    run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=2), whole=True)
     assert [row["action"] for row in desk.events(which)] == ["resolved"]
     assert desk.rows(f"SELECT state FROM recon.breaks WHERE break_id = '{which}'") == [{"state": "closed"}]
     desk.run(BACK.format(posted, guid))
     for hour in (3, 3, 4):
-        run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=hour))
+        run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=hour), whole=True)
     kept = desk.events(which)
     assert [(row["action"], row["note"]) for row in kept] == [
         ("resolved", "posting corrected"),

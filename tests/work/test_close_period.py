@@ -93,7 +93,7 @@ def test_what_is_frozen_stays_whatever_comes(desk: Any, tmp_path: Path) -> None:
     assert digest(path) == line["sha256"]
     guid = desk.one("B05")["payment_guid"]
     desk.run(f"UPDATE imt.postings_versions SET amount = amount + 1 WHERE payment_guid = '{guid}'")
-    run_reconcile(desk.settings, "acme", LATER + timedelta(days=1))
+    run_reconcile(desk.settings, "acme", LATER + timedelta(days=1), whole=True)
     for day in range(1, 5):  # keep_snapshots = 3: one of these is removed
         publish_snapshot(desk.settings, "acme", LATER + timedelta(days=day))
     replay(desk.settings, "acme", LATER + timedelta(days=6))

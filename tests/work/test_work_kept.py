@@ -66,7 +66,7 @@ def worked(desk: Any) -> None:
             f"""UPDATE imt.postings_versions SET amount = {amount}
                 WHERE is_current AND payment_guid = '{row["payment_guid"]}'"""
         )
-    run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=3))
+    run_reconcile(desk.settings, "acme", CLOSE + timedelta(hours=3), whole=True)  # for it came by no load
     close_period(desk.settings, "acme", QUIET, "Ann Ode", LATER)
     desk.say(changed["break_id"], "noted", "Cy Roe", 70, note="asked the bank")
 
