@@ -48,18 +48,18 @@ def set_apart(
     """Inside the run's transaction: recon.items of payments that stand straight, the inputs of all others in scope, the
     sums of those left out; and how many payments the run looked at."""
     mates = held.inputs.events.height > 0
-    last_run_id = None if whole or held.last_run is None else held.last_run["run_id"]
-    if last_run_id is None:
+    whole = whole or held.last_run is None
+    if whole:
         for table in VERDICTS:
             connection.execute(f"DELETE FROM recon.{table}")
-    find_fresh(connection, last_run_id)
+    find_fresh(connection, whole=whole)
     find_asked(connection, held.inputs, as_of)
-    if last_run_id is not None:
+    if not whole:
         find_scope(connection, as_of, mates=mates)
     draws, polls = is_on(held.inputs), held.inputs.polls
     rejects, resting = split_returns(connection, held.inputs.ach_rejects)
     sides, upright = straight.set_apart(
-        connection, polls, rules, as_of, whole=last_run_id is None, mates=mates, draws=draws
+        connection, polls, rules, as_of, whole=whole, mates=mates, draws=draws
     )
     inputs = replace(held.inputs, **(sides | {"ach_rejects": rejects}))
     return inputs, sums.apart(connection, resting, rules, as_of), upright + inputs.payments.height

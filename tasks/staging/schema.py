@@ -90,13 +90,13 @@ KINDS: Schema = {
     "rows": pl.Int64, "amount": MONEY,
 }  # fmt: skip
 SIDE_FRAMES = {"payment": "payments", "posting": "postings", "settlement": "settlements", "push": "pushes"}
-# Row numbers of postings and settled items that name no payment.
+# Row numbers of postings and settled items that name no payment; and the last row of each side that a run has seen.
 LOOSE: Schema = {"side": pl.String, "r": pl.Int64}
 OUTBOX = dict(TABLES)
 # recon.items is a view on the verdicts of payments judged one by one, and on the straight ones.
 # open_<side>: the rows of payments that are not at rest, as they were read last, with their numbers.
 VERDICTS = {
-    "judged": ITEMS, "sides": SIDES_SEEN, "kinds": KINDS, "loose": LOOSE,
+    "judged": ITEMS, "sides": SIDES_SEEN, "kinds": KINDS, "loose": LOOSE, "seen": LOOSE,
     **{f"open_{side}": {"rowid_": pl.Int64, **SCHEMAS[name]} for side, name in SIDE_FRAMES.items()},
 }  # fmt: skip
 RECON = {

@@ -31,7 +31,7 @@ SIDES = {
 LOOSE_SIDES = ("posting", "settlement")
 # Of recon.sides: those that came back and were reversed are at rest too. (A column of its own would have to be updated, and
 # for one update DuckDB writes all that a transaction added a second time.)
-NOT_AT_REST = "kind IS NULL AND h NOT IN (SELECT hash(lower(payment_guid)) FROM recon.judged WHERE at_rest)"
+_NOT_AT_REST = "kind IS NULL AND h NOT IN (SELECT hash(lower(payment_guid)) FROM recon.judged WHERE at_rest)"
 # Rows that ask by something else than a guid, and rows that ask by guid: what makes a payment other than straight.
 _REFERENCES = """
     SELECT processor_reference AS key FROM temp.loose_posting UNION SELECT processor_reference FROM temp.loose_settlement
@@ -102,12 +102,12 @@ def _ask(connection: duckdb.DuckDBPyConnection, keys: pl.Series, found: str) -> 
     connection.unregister("asked_keys")
 
 
-def find_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str | None) -> None:
-    """Makes temp.fresh (side, r, h): rows that were loaded since that run, and payments from which a posting was taken
-    away; none without a run. Rows that name no payment join recon.loose, and lie in temp.loose_posting and
+def find_fresh(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> None:
+    """Makes temp.fresh (side, r, h): rows that were added since the last run, and payments from which a posting was taken
+    away; none where a run is `whole`. Rows that name no payment join recon.loose, and lie in temp.loose_posting and
     temp.loose_settlement then (columns of SCHEMAS, current ones)."""
     connection.execute("CREATE TEMP TABLE fresh (side VARCHAR, r BIGINT, h UBIGINT)")
-    if last_run_id is None:
+    if whole:
         for side in LOOSE_SIDES:
             _, table, nameless = SIDES[side]
             connection.execute(
@@ -115,7 +115,12 @@ def find_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str | None) -
                     WHERE is_current AND present AND {nameless}"""
             )
     else:
-        _add_fresh(connection, last_run_id)
+        _add_fresh(connection)
+    tables = {**{side: table for side, (_, table, _) in SIDES.items()}, "return": "feed.ach_rejects"}
+    last = (
+        f"SELECT '{side}', coalesce(max(rowid), -1) FROM {table}_versions" for side, table in tables.items()
+    )
+    connection.execute(f"DELETE FROM recon.seen; INSERT INTO recon.seen {' UNION ALL '.join(last)}")
     for side in LOOSE_SIDES:
         read_by_number(connection, side, f"SELECT r FROM recon.loose WHERE side = '{side}'", f"loose_{side}")
 
@@ -161,7 +166,7 @@ def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates:
     connection.execute(
         f"""CREATE TEMP TABLE scope AS
            SELECT h FROM temp.fresh UNION SELECT hash(guid_key) FROM temp.asked WHERE NOT by_return
-           UNION SELECT h FROM recon.sides WHERE {NOT_AT_REST}
+           UNION SELECT h FROM recon.sides WHERE {_NOT_AT_REST}
            UNION SELECT h FROM recon.sides WHERE kind IN (SELECT kind FROM recon.kinds WHERE due_by <= $1::TIMESTAMPTZ)""",
         [as_of],
     )
@@ -181,17 +186,12 @@ def find_scope(connection: duckdb.DuckDBPyConnection, as_of: datetime, *, mates:
     connection.execute("DELETE FROM recon.kinds WHERE due_by <= $1::TIMESTAMPTZ", [as_of])
 
 
-def _add_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str) -> None:
-    connection.execute(
-        """CREATE TEMP TABLE came AS SELECT load_id FROM poll.loads
-           WHERE rowid > (SELECT rowid FROM poll.loads WHERE load_id = $1)""",
-        [last_run_id],
-    )
+def _add_fresh(connection: duckdb.DuckDBPyConnection) -> None:
     for side, (_, table, nameless) in SIDES.items():
         # First the numbers, then the rows: a row read by its number costs a hundredth of one that is searched.
         connection.execute(
-            f"""CREATE TEMP TABLE fresh_numbers AS SELECT rowid AS r FROM {table}_versions
-                WHERE poll_id IN (SELECT load_id FROM temp.came)"""
+            f"CREATE TEMP TABLE fresh_numbers AS SELECT rowid AS r FROM {table}_versions WHERE rowid > $1",
+            [_last_seen(connection, side)],
         )
         if side == "posting":
             _add_moved(connection)
@@ -204,9 +204,13 @@ def _add_fresh(connection: duckdb.DuckDBPyConnection, last_run_id: str) -> None:
         )
     connection.execute(
         """INSERT INTO temp.fresh SELECT 'return', NULL, hash(lower(original_payment_guid)) FROM feed.ach_rejects_versions
-           WHERE poll_id IN (SELECT load_id FROM temp.came) AND original_payment_guid IS NOT NULL;
-           DROP TABLE temp.came"""
+           WHERE rowid > $1 AND original_payment_guid IS NOT NULL""",
+        [_last_seen(connection, "return")],
     )
+
+
+def _last_seen(connection: duckdb.DuckDBPyConnection, side: str) -> int:
+    return int(scalar(connection, "SELECT r FROM recon.seen WHERE side = $1", [side]))
 
 
 def _add_moved(connection: duckdb.DuckDBPyConnection) -> None:

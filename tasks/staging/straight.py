@@ -16,7 +16,7 @@ from tasks.reconcile.model import ITEMS, TIME
 from tasks.staging.local_days import local_day_sql
 from tasks.staging.query import from_us, scalar
 from tasks.staging.rows import rows_by_number
-from tasks.staging.scope import NOT_AT_REST, SIDES, plain_sql, read_again, read_by_number
+from tasks.staging.scope import SIDES, plain_sql, read_again, read_by_number
 
 _VERDICT = {
     name: ITEMS[name] for name in ("payment_day", "tender", "settled_date", "state", "state_reason", "due_by")
@@ -132,26 +132,30 @@ def set_apart(
 
 
 def _rest(connection: duckdb.DuckDBPyConnection, placed: str, whole: bool) -> dict[str, pl.DataFrame]:
-    numbers = f"FROM {placed} WHERE kind IS NULL"
+    """Rows of payments that do not stand straight; temp.rest has h and their numbers."""
+    connection.execute(
+        f"CREATE TEMP TABLE rest AS SELECT h, {', '.join(SIDES)} FROM {placed} WHERE kind IS NULL"
+    )
     if whole:
         for side in SIDES:
-            read_by_number(connection, side, f"SELECT {side} {numbers}", f"seen_{side}")
-    return rows_by_number(connection, f"SELECT payment, posting, settlement, push {numbers}")
+            read_by_number(connection, side, f"SELECT {side} FROM temp.rest", f"seen_{side}")
+    return rows_by_number(connection, "FROM temp.rest")
 
 
 def keep_open(connection: duckdb.DuckDBPyConnection) -> None:
     """Keeps the rows of payments that are not at rest after this run, so that the next one need not look for them all over
-    the tables of versions. temp.seen_<side> are there, and go."""
-    sides = ", ".join(SIDES)
-    connection.execute(f"CREATE TEMP TABLE standing AS SELECT {sides} FROM recon.sides WHERE {NOT_AT_REST}")
+    the tables of versions. temp.rest and temp.seen_<side> are there, and go."""
+    connection.execute(
+        "DELETE FROM temp.rest WHERE h IN (SELECT hash(lower(payment_guid)) FROM recon.judged WHERE at_rest)"
+    )
     for side in SIDES:
         connection.execute(
             f"""DELETE FROM recon.open_{side};
                 INSERT INTO recon.open_{side} BY NAME
-                FROM temp.seen_{side} WHERE rowid_ IN (SELECT {side} FROM temp.standing);
+                FROM temp.seen_{side} WHERE rowid_ IN (SELECT {side} FROM temp.rest);
                 DROP TABLE temp.seen_{side}"""
         )
-    connection.execute("DROP TABLE temp.standing")
+    connection.execute("DROP TABLE temp.rest")
 
 
 def _join(connection: duckdb.DuckDBPyConnection, rules: Rules, whole: bool, mates: bool) -> None:
