@@ -3,8 +3,9 @@
 Payments against as many postings and settlements, and a return for each hundredth; nearly all match, as on any day.
 Each contestant has a process and a copy of the file of its own; making the rows is not timed. icflows reads staging and
 writes verdicts, breaks, totals, history and figures (of a payment that stands straight its row number and its kind:
-recon.items is a view); SQL and pandas write one table with the columns of recon.items that they can fill. Neither knows a calendar, weaker keys or breaks. The best of three rounds counts, for memory that the system
-has to find first costs whoever comes first.
+recon.items is a view); SQL and pandas write one table with the columns of recon.items that they can fill. Neither knows a
+calendar, weaker keys or breaks. Of each figure the best of three rounds counts, for memory that the system has to find
+first costs whoever comes first.
 """
 
 from __future__ import annotations

@@ -114,8 +114,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFram
 
 
 def _check(connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any], breaks: pl.DataFrame) -> None:
-    feed = "SELECT count(*), coalesce(sum(payment_amount), 0.00) FROM feed.payments"
-    came_in = _total(connection, feed)
+    came_in = Total(run["payments_rows"], run["payments_amount"])
     try:
         items = """SELECT coalesce(sum(rows), 0)::BIGINT, coalesce(sum(amount), 0.00) FROM (
             SELECT rows, amount FROM recon.kinds UNION ALL SELECT 1, payment_amount FROM recon.judged)"""

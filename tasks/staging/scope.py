@@ -45,8 +45,6 @@ _GUIDS = """
           JOIN (SELECT reverses_posting_id, payment_guid FROM imt.postings WHERE reverses_posting_id IS NOT NULL) r
                ON r.reverses_posting_id = b.posting_id
           WHERE lower(b.payment_guid) IS DISTINCT FROM lower(r.payment_guid)"""
-# A return or a reversal under the payment's own guid asks as well, but for no more than what hangs on that guid.
-_RETURNED = "SELECT original_payment_guid AS key FROM feed.ach_rejects"
 _THEMSELVES = "SELECT key, false FROM asked_keys"
 # A text whose key may be another than lower() of it (as in tasks.reconcile.keys) is asked for with any.
 _PAYMENTS = """SELECT lower(payment_guid), false FROM feed.payments
@@ -67,7 +65,9 @@ def find_asked(connection: duckdb.DuckDBPyConnection, data: Inputs, as_of: datet
     between_banks = told.select(key=id_key("original_payment_guid"))["key"].drop_nulls()
     _ask(connection, _keys(connection, _GUIDS, id_key("key")), _THEMSELVES)
     _ask(connection, between_banks, _THEMSELVES)
-    _ask(connection, _keys(connection, _RETURNED, id_key("key")), "SELECT key, true FROM asked_keys")
+    # A return under the payment's own guid asks as well, but for no more than what hangs on that guid.
+    returned = data.ach_rejects.select(key=id_key("original_payment_guid"))["key"].drop_nulls().unique()
+    _ask(connection, returned, "SELECT key, true FROM asked_keys")
     for column, keys in named.items():
         _ask(connection, keys, _PAYMENTS.format(column=column, plain=plain_sql(column)))
     by_account = _PAYMENTS.format(column="account_number", plain=plain_sql("account_number"))
@@ -232,7 +232,6 @@ def split_returns(
     resting = frame(
         connection, "SELECT DISTINCT lower(payment_guid) AS guid_key FROM recon.judged WHERE at_rest"
     )
-    keyed = rejects.with_columns(guid_key=id_key("original_payment_guid"))
-    parts = (keyed.join(resting, on="guid_key", how=how, maintain_order="left") for how in ("anti", "semi"))
-    looked_at, others = (part.drop("guid_key") for part in parts)
-    return looked_at, others
+    rests = rejects.select(id_key("original_payment_guid").is_in(resting["guid_key"].implode())).to_series()
+    rests = rests.fill_null(False)
+    return rejects.filter(~rests), rejects.filter(rests)

@@ -37,11 +37,13 @@ _PUSHED = f"""
     UNION ALL SELECT 'pushed', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NOT NULL
     UNION ALL SELECT 'lost', count(*), coalesce(sum(payment_amount), 0) FROM due WHERE pushed_at IS NULL"""
 _RETURNED = "SELECT lower(payment_guid) AS guid_key, payment_day, tender FROM recon.judged WHERE at_rest"
-_NAMED = """
-    SELECT settled_batch_id, settled_date, transaction_type, batch_total, batch_item_count, false AS excluded,
+# Grouped by one hash: five columns, two of them texts, take DuckDB half as long again.
+_KEY = ("settled_batch_id", "settled_date", "transaction_type", "batch_total", "batch_item_count")
+_NAMED = f"""
+    SELECT {", ".join(f"any_value({name}) AS {name}" for name in _KEY)}, false AS excluded,
            count(*) AS rows, sum(settled_amount) AS settled_amount, coalesce(sum(fee_amount), 0) AS fee_amount,
            max(first_seen_at) AS first_seen_at, max(last_seen_at) AS last_seen_at
-    FROM feed.settlements WHERE payment_guid IS NOT NULL GROUP BY ALL"""
+    FROM feed.settlements WHERE payment_guid IS NOT NULL GROUP BY hash({", ".join(_KEY)})"""
 # Rows and money of what a run compares, and the items by all that the match rates ask for.
 _COMPARED = {
     "payments": "SELECT count(*), coalesce(sum(payment_amount), 0) FROM feed.payments",
