@@ -85,12 +85,13 @@ _PLACED = """
 _CAME = "SELECT kind, count(*) AS rows, sum(payment_amount) AS amount FROM {placed} WHERE kind IS NOT NULL GROUP BY kind"
 _LEFT = """SELECT kind, -count(*), -sum(payment_amount) FROM temp.known
     WHERE kind IN (SELECT kind FROM recon.kinds) GROUP BY kind"""
+# A kind that no payment is left of is judged anew when one comes: sums and days must not tell of it.
 _KINDS = """
     CREATE TEMP TABLE moved AS SELECT kind, sum(rows) AS rows, sum(amount) AS amount FROM ({moved}) GROUP BY kind;
     DELETE FROM recon.kinds;
     INSERT INTO recon.kinds BY NAME SELECT k.* REPLACE (
         k.rows + coalesce(m.rows, 0) AS rows, (k.amount + coalesce(m.amount, 0))::DECIMAL(18,2) AS amount)
-    FROM temp.kinds k LEFT JOIN temp.moved m USING (kind);
+    FROM temp.kinds k LEFT JOIN temp.moved m USING (kind) WHERE k.rows + coalesce(m.rows, 0) > 0;
     DROP TABLE temp.moved"""
 
 
@@ -102,7 +103,7 @@ def set_apart(
     others in scope (payments, postings, settlements, pushes), and how many of the scope stand straight.
 
     `mates`: what was owed is known, so several payments of one invoice are judged together; `draws`: AutoPay's among
-    them. temp.asked, temp.fresh and temp.known are there; recon.sides holds nothing of the scope.
+    them. temp.asked and, unless `whole`, temp.fresh and temp.known are there; recon.sides holds nothing of the scope.
     """
     connection.execute("SET preserve_insertion_order = false")  # of rows that are known by their numbers
     _join(connection, rules, whole, mates)

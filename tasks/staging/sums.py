@@ -61,8 +61,7 @@ _MATCHING = """
 def apart(
     connection: duckdb.DuckDBPyConnection, returned: pl.DataFrame, rules: Rules, as_of: datetime
 ) -> Apart:
-    """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns.
-    recon.kinds is there."""
+    """Of the payments in recon.items that are at rest, and of all settled rows with a guid; `returned`: their returns."""
     since = as_of - timedelta(hours=rules.codes["B39"].within_hours)
     pushed = pl.DataFrame(schema=dict(SUMS))
     if rules.pump_since is not None:
@@ -95,6 +94,5 @@ def compared(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def matching(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed. recon.kinds
-    is there."""
+    """state, match_rule, break_codes, rows, payment_amount: recon.items of approved money in, summed."""
     return frame(connection, _MATCHING)
